@@ -1,0 +1,372 @@
+"""What a component must be: the contracts between the core and every plugin, built-in or third-party.
+
+A component is described by a frozen *spec*, which a plugin hook yields, and implemented by the spec's *target*, which
+is imported only when it is used. Nothing here imports torch, so that listing plugins and ``--help`` stay instant.
+
+Conventions, everywhere: images are float32 RGB in [0, 1], shape (B, 3, H, W); class 0 is real, class 1 is fake (the
+positive class); a model maps images to logits (B, 2); every eps is in [0, 1] pixel units (8/255 = 0.0314).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from dfbench.rng import SampleRng
+    from dfbench.view import ModelView
+
+REAL, FAKE = 0, 1
+CLASS_NAMES = ("real", "fake")
+SPLITS = ("train", "val", "test")
+
+REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
+"""Default of a parameter that the user must give."""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One parameter of a component.
+
+    Args:
+        name: keyword of the target's constructor.
+        type: ``int``, ``float``, ``bool`` or ``str``. An int is accepted where a float is asked for.
+        default: the value when the user gives none; ``REQUIRED`` if the user must give one; ``None`` where "not set"
+            has a meaning (``None`` is then accepted from the user as well).
+        help: one line, with units and range in words.
+        low, high: inclusive bounds of a number.
+        choices: the only values allowed.
+    """
+
+    name: str
+    type: type
+    default: Any
+    help: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A registered component: what it is called, where it lives, and what can be set.
+
+    Args:
+        name: what users write, e.g. ``pgd``. Letters, digits, ``_``, ``-``, ``.`` and ``/``.
+        target: ``"package.module:Name"``, imported on first use. A class or factory called with the parameters as
+            keywords (for a metric: the function itself).
+        summary: one line.
+        params: the parameters, with defaults equal to the target's own.
+        version: changes when results change. Empty means: a hash of the target's source files.
+        source: the paper, with its equation where there is one.
+    """
+
+    name: str
+    target: str
+    summary: str
+    params: tuple[Param, ...] = ()
+    version: str = ""
+    source: str = ""
+    kind: ClassVar[str] = ""
+
+
+@dataclass(frozen=True)
+class ModelSpec(Spec):
+    """Target: ``(**params) -> Model``."""
+
+    kind: ClassVar[str] = "model"
+
+
+@dataclass(frozen=True)
+class DefenseSpec(Spec):
+    """Target: ``(**params) -> Defense``. ``recipe`` overrides the default training recipe (see ``RECIPE_PARAMS``)."""
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    kind: ClassVar[str] = "defense"
+
+
+@dataclass(frozen=True)
+class AttackSpec(Spec):
+    """Target: ``(**params) -> Attack``. The name ``none`` is the core's own: no attack."""
+
+    kind: ClassVar[str] = "attack"
+
+
+@dataclass(frozen=True)
+class CorruptionSpec(Spec):
+    """Target: ``(**params) -> Corruption``."""
+
+    kind: ClassVar[str] = "corruption"
+
+
+@dataclass(frozen=True)
+class DatasetSpec(Spec):
+    """Target: ``(**params) -> Dataset``."""
+
+    kind: ClassVar[str] = "dataset"
+
+
+@dataclass(frozen=True)
+class MetricSpec(Spec):
+    """Target: a :class:`Metric` function. ``higher_is_better`` is None for a plain description (counts, floors)."""
+
+    higher_is_better: bool | None = True
+    kind: ClassVar[str] = "metric"
+
+
+# --- what the targets are -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Which weights a model started from. ``sha256`` is of the weight file, or empty for a random start."""
+
+    name: str
+    sha256: str = ""
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A detector: an ``nn.Module`` from [0, 1] pixels (B, 3, H, W) to logits (B, 2).
+
+    Normalisation lives inside. ``weights`` tells what it started from, ``cam_layer`` is the qualified name of the
+    sub-module whose output (B, C, h, w) Grad-CAM reads, ``min_size`` the smallest image side it takes.
+    """
+
+    weights: Weights
+    cam_layer: str
+    min_size: int
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+class Attack(ABC):
+    """``attack(view, x, y, rng) -> x_adv``: adversarial images for a batch.
+
+    ``view`` is the frozen model under attack (``dfbench.view.ModelView``): ``view(x)`` gives logits (B, 2) and is
+    differentiable, ``view.gradient(x, y)`` the per-sample cross-entropy (B,) and its gradient (B, 3, H, W). ``rng``
+    gives random numbers that depend on the sample's id alone, never on the batch.
+
+    The core checks after every batch: shape and dtype kept, values in [0, 1], finite, ``|x_adv - x| <= eps + 1e-6``
+    (where ``eps`` is not None), identity at ``eps == 0``, model mode and parameters untouched.
+    """
+
+    eps: float | None = None
+    """The L-inf bound, in [0, 1] pixels; None for an attack that is bounded otherwise."""
+
+    note: str = ""
+    """What a reader of the table must know, e.g. "transfer". Shown beside the attack's name."""
+
+    fingerprint: str = ""
+    """SHA-256 of whatever was loaded from outside and decides the result, e.g. a transferred attacker's file."""
+
+    def passes(self) -> tuple[float, float] | None:
+        """Forward and backward passes through the model per image, for ``--dry-run``; None where not known ahead."""
+        return None
+
+    @abstractmethod
+    def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] within eps of ``x``, meant to make the model miss labels ``y`` (B,)."""
+
+
+class LearnedAttack(Attack):
+    """An attack with parameters of its own, fitted to the frozen model on the attack-training split.
+
+    The fitted parameters are cached like a checkpoint; ``module`` holds them.
+    """
+
+    module: nn.Module
+
+    @property
+    def needs_fit(self) -> bool:
+        """False where the parameters came from elsewhere (a transfer attack)."""
+        return True
+
+    def fit_epochs(self) -> float:
+        """How often ``fit`` sees each image of the attack-training split (one forward and backward pass each)."""
+        return 0.0
+
+    @abstractmethod
+    def fit(self, view: ModelView, batches: Callable[[int], Iterator[Batch]], seed: int, progress: Progress) -> None:
+        """Fit ``module``. ``batches(epoch)`` iterates over the attack-training split, shuffled by seed and epoch."""
+
+
+class Corruption(ABC):
+    """``corruption(x, rng) -> x``: what happens to an image on its way, with no access to the model."""
+
+    label: str = ""
+    """Column name in tables where it must differ from the expression typed, e.g. ``h264_intra_crf23``."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, rng: SampleRng) -> Tensor:
+        """Corrupted images, shape and range of ``x`` (B, 3, H, W) in [0, 1]."""
+
+
+class Defense(ABC):
+    """One objective of the training loop. Objectives compose: ``dual+pim`` trains with both.
+
+    The loop owns the detector, its optimiser, the clean loss and the mode of the model; an objective adds loss terms.
+    Whatever else it trains (an attacker) it owns, steps and saves itself.
+    """
+
+    clean_weight: float = 1.0
+    """Weight of the loop's clean loss. The product over composed objectives is used."""
+
+    def passes(self) -> tuple[float, float]:
+        """Forward and backward passes through the detector per image that this objective adds, for ``--dry-run``."""
+        return (0.0, 0.0)
+
+    def setup(self, context: TrainContext) -> None:
+        """Called once, before the first epoch (also before a resumed one, before ``load_state_dict``)."""
+
+    def begin_epoch(self, epoch: int, context: TrainContext) -> None:
+        """Called at the start of every epoch, from 0."""
+
+    def losses(self, batch: Batch, context: TrainContext) -> dict[str, Tensor]:
+        """Named, already weighted loss terms (scalars with gradient to the detector) to add to the clean loss."""
+        return {}
+
+    def attacked(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor | None:
+        """Attacked validation images, on which (beside the clean ones) the kept epoch is chosen; None: clean only."""
+        return None
+
+    def logged(self) -> dict[str, float]:
+        """Numbers for the training log that are no loss of the detector, e.g. the attacker's own."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed training needs beyond the detector: tensors, numbers, nested dicts and lists."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` gave."""
+
+    def artefacts(self) -> dict[str, dict[str, Tensor]]:
+        """Named tensors worth keeping after training, e.g. ``{"attacker": unet.state_dict()}``."""
+        return {}
+
+
+@dataclass
+class TrainContext:
+    """What an objective may use during training."""
+
+    model: nn.Module
+    """The detector being trained."""
+    criterion: Callable[[Tensor, Tensor], Tensor]
+    """(logits (B, 2), y (B,)) -> mean loss; class-weighted and label-smoothed as the recipe says."""
+    epochs: int
+    steps_per_epoch: int
+    seed: int
+    epoch: int = 0
+    step: int = 0
+    """Steps taken since the start of training, over all epochs."""
+
+    @property
+    def progress(self) -> float:
+        """Share of training done, in [0, 1]."""
+        return self.step / max(1, self.epochs * self.steps_per_epoch)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is known of one sample besides its pixels.
+
+    Args:
+        id: unique within the data set; seeds the sample's randomness.
+        label: 0 real, 1 fake.
+        video: the unit that frames are averaged over and intervals are clustered by; the id itself for single images.
+        identities: every person in the image, source and target; no identity may be in two splits.
+        manipulation: how the fake was made; empty for real images.
+    """
+
+    id: str
+    label: int
+    video: str
+    identities: tuple[str, ...] = ()
+    manipulation: str = ""
+
+
+class Split(ABC):
+    """One split of a data set: a fixed list of samples, and their pixels on demand."""
+
+    samples: Sequence[Sample]
+
+    @abstractmethod
+    def pixels(self, index: int, *, epoch: int = 0, seed: int = 0) -> np.ndarray[Any, Any]:
+        """RGB uint8 (H, W, 3) of one sample, the same H and W for the whole data set.
+
+        A training split may draw its fakes anew for each ``(seed, epoch)``; the label of ``samples[index]`` stays.
+        Deterministic, and safe to call from several threads.
+        """
+
+
+class Dataset(ABC):
+    """Samples in identity-disjoint splits ``train``, ``val`` and ``test``."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the content: pixels, labels, splits and whatever else decides a sample. Location-free."""
+
+    @abstractmethod
+    def split(self, name: str) -> Split:
+        """The split ``train``, ``val`` or ``test``."""
+
+    def prepare(self, cache: str, progress: Progress) -> None:
+        """Do the slow work once (decode, detect, crop) and keep it under the folder ``cache``. Called before use."""
+
+    def notes(self) -> list[str]:
+        """What a reader of the numbers must know, e.g. samples that were skipped and why."""
+        return []
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch on its device: images (B, 3, H, W) float32 in [0, 1], labels (B,) int64, and the samples' ids."""
+
+    x: Tensor
+    y: Tensor
+    ids: tuple[str, ...]
+
+
+class MetricUndefined(Exception):
+    """Raised by a metric that has no value on these samples; the message is the reason given in the record."""
+
+
+class Metric(Protocol):
+    """``metric(y, score, weight) -> values``.
+
+    Args:
+        y: labels (n,) in {0, 1}.
+        score: probability of fake (n,) in [0, 1].
+        weight: how often each sample counts (R, n), one row per bootstrap replicate.
+
+    Returns:
+        One value per row (R,); NaN in a row where it is undefined.
+
+    Raises:
+        MetricUndefined: it has no value on these samples at all.
+    """
+
+    def __call__(
+        self, y: np.ndarray[Any, Any], score: np.ndarray[Any, Any], weight: np.ndarray[Any, Any]
+    ) -> np.ndarray[Any, Any]: ...
+
+
+class Progress(Protocol):
+    """Progress of long work: ``with progress.task("faces", total) as advance: advance(1, "note")``."""
+
+    def task(self, title: str, total: int) -> ProgressTask: ...
+
+
+class ProgressTask(Protocol):
+    """A running progress bar."""
+
+    def __enter__(self) -> Callable[..., None]: ...
+
+    def __exit__(self, *exc: object) -> None: ...

@@ -1,0 +1,67 @@
+"""Progress bars on standard error, and a silent stand-in for tests and pipes."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+
+class _SilentTask:
+    def __enter__(self) -> Any:
+        return lambda steps=1, note="": None
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+class Silent:
+    """Shows nothing."""
+
+    def task(self, title: str, total: int) -> _SilentTask:
+        return _SilentTask()
+
+
+class _BarTask:
+    def __init__(self, console: Console, title: str, total: int) -> None:
+        self._progress = RichProgress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[note]}"),
+            console=console,
+            refresh_per_second=4,
+        )
+        self._title, self._total = title, total
+
+    def __enter__(self) -> Any:
+        self._progress.start()
+        task = self._progress.add_task(self._title, total=self._total, note="")
+
+        def advance(steps: int = 1, note: str | None = None) -> None:
+            fields = {} if note is None else {"note": note}
+            self._progress.update(task, advance=steps, **fields)
+
+        return advance
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+
+class Bars:
+    """Progress bars with loss terms and ETA; in a pipe or a CI log, one line per finished task."""
+
+    def __init__(self) -> None:
+        self.console = Console(file=sys.stderr)
+
+    def task(self, title: str, total: int) -> _BarTask:
+        return _BarTask(self.console, title, total)

@@ -1,0 +1,312 @@
+"""One run: data, then checkpoints, then evaluation cells, each taken from the cache where it is already done."""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from dfbench import checkpoint
+from dfbench.config import DefensePlan, RunConfig, Scenario
+from dfbench.contracts import Attack, Corruption, Dataset, LearnedAttack, Progress
+from dfbench.errors import DfbenchError, StorageError
+from dfbench.evaluate import fit_attack, load_cell, save_cell, score_cells
+from dfbench.hygiene import check_splits
+from dfbench.keys import core_version, digest
+from dfbench.registry import Component
+from dfbench.rng import derive_seed
+from dfbench.store import Store
+from dfbench.threat import check_model
+from dfbench.train import save_trained, train
+
+_TRAINING_CODE = ("train", "loader", "recipe", "rng", "view", "fold", "pgd", "perturbation")
+_SCORING_CODE = ("evaluate", "loader", "rng", "view", "fold", "pgd", "perturbation", "threat")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A trained detector: one model with one defense."""
+
+    model: Component
+    plan: DefensePlan
+
+
+@dataclass
+class Cell:
+    """One row of the result: an arm in a scenario, with its scores, or with the reason why it has none."""
+
+    arm: Arm
+    scenario: Scenario
+    frame: pd.DataFrame | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+
+
+@dataclass
+class Outcome:
+    """Everything a run produced."""
+
+    config: RunConfig
+    fingerprint: str
+    counts: dict[str, Any]
+    notes: list[str]
+    cells: list[Cell]
+    checkpoints: dict[tuple[str, str], Path]
+    """By model and defense label, the folder with ``model.safetensors`` and ``training.jsonl``."""
+    attackers: dict[str, Path]
+    """Fitted attackers by a readable name."""
+    weights: dict[str, dict[str, str]]
+    """By model label, the weights it started from."""
+
+
+class Runner:
+    """Carries out a :class:`RunConfig`.
+
+    Args:
+        config: what to run.
+        store: where finished artefacts are kept and found again.
+        device, batch_size: how to run it; neither changes a result beyond float noise.
+        progress: where progress is shown.
+        debug: keep the traceback of a failed cell in its reason.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        store: Store,
+        *,
+        device: torch.device,
+        batch_size: int,
+        progress: Progress,
+        debug: bool = False,
+    ) -> None:
+        self.config, self.store, self.device = config, store, device
+        self.batch_size, self.progress, self.debug = batch_size, progress, debug
+        self.attacks = {s.attack_label: self._build_attack(s.attack) for s in config.scenarios}
+        self.corruptions = {s.corruption_label: self._build_corruption(s.corruption) for s in config.scenarios}
+        self.dataset: Dataset = config.data.build()
+        self.counts: dict[str, Any] = {}
+        self.weights: dict[str, dict[str, str]] = {}
+        self.attackers: dict[str, Path] = {}
+        self._checkpoint_keys: dict[tuple[str, str], dict[str, Any]] = {}
+
+    @staticmethod
+    def _build_attack(component: Component | None) -> Attack | None:
+        return component.build() if component else None
+
+    @staticmethod
+    def _build_corruption(component: Component | None) -> Corruption | None:
+        return component.build() if component else None
+
+    # --- the run -----------------------------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Everything that can go wrong before training goes wrong here: data, splits, and every model."""
+        self.dataset.prepare(str(self.store.root / "data"), self.progress)
+        self.counts = check_splits(self.dataset, self.config.data.label)
+        height, width, _ = self.dataset.split(self.config.split).pixels(0).shape
+        for component in self.config.models:
+            check_model(self._fresh_model(component), min(height, width), self.device)
+
+    def run(self) -> Outcome:
+        """Prepare, train and evaluate; a cell that fails is kept with its reason, and the others go on."""
+        self.prepare()
+        cells: list[Cell] = []
+        checkpoints: dict[tuple[str, str], Path] = {}
+        for component in self.config.models:
+            for plan in self.config.defenses:
+                arm = Arm(component, plan)
+                try:
+                    checkpoints[component.label, plan.label] = self.checkpoint(component, plan)
+                except StorageError:
+                    raise
+                except Exception as error:
+                    reason = "training failed: " + self._reason(error)
+                    cells += [Cell(arm, scenario, failure=reason) for scenario in self.config.scenarios]
+                    continue
+                cells += self._evaluate(arm)
+        # The table's order: scenario by scenario as asked for, arms side by side.
+        order = {id(scenario): position for position, scenario in enumerate(self.config.scenarios)}
+        cells.sort(key=lambda cell: (cell.arm.model.label, order[id(cell.scenario)]))
+        return Outcome(
+            self.config, self.dataset.fingerprint, self.counts, self.dataset.notes(), cells, checkpoints,
+            self.attackers, self.weights,
+        )  # fmt: skip
+
+    def _reason(self, error: Exception) -> str:
+        if self.debug:
+            return traceback.format_exc()
+        return str(error) if isinstance(error, DfbenchError) else f"{type(error).__name__}: {error}"
+
+    # --- checkpoints -------------------------------------------------------------------------------------------
+
+    def checkpoint(self, component: Component, plan: DefensePlan) -> Path:
+        """The folder of a trained detector, trained now if it is not in the cache."""
+        preimage = self.checkpoint_key(component, plan)
+        if found := self.store.find("checkpoints", preimage):
+            return found
+        model = self._fresh_model(component)
+        if plan.start:
+            folder = self.checkpoint(component, plan.start)
+            checkpoint.load_into(model, folder / "model.safetensors", component.label)
+        state_file = self.store.path("training", preimage) / "state.pt"
+        outcome = train(
+            model,
+            [objective.build() for objective in plan.components],
+            plan.recipe,
+            self.dataset,
+            seed=self.config.seed,
+            device=self.device,
+            state_file=state_file,
+            progress=self.progress,
+            title=f"train {component.label} {plan.label}",
+        )
+        with self.store.publish("checkpoints", preimage) as folder:
+            save_trained(folder, model, outcome, preimage)
+        shutil.rmtree(state_file.parent, ignore_errors=True)
+        return self.store.path("checkpoints", preimage)
+
+    def checkpoint_key(self, component: Component, plan: DefensePlan) -> dict[str, Any]:
+        """The pre-image of a checkpoint's key."""
+        if (component.label, plan.label) not in self._checkpoint_keys:
+            if component.label not in self.weights:
+                self._fresh_model(component)
+            self._checkpoint_keys[component.label, plan.label] = {
+                "model": component.identity(),
+                "weights": self.weights[component.label],
+                "defense": plan.identity(),
+                "start": digest(self.checkpoint_key(component, plan.start)) if plan.start else None,
+                "data": self._data_key(),
+                "seed": self.config.seed,
+                "code": core_version(*_TRAINING_CODE),
+            }
+        return self._checkpoint_keys[component.label, plan.label]
+
+    def _data_key(self) -> dict[str, Any]:
+        return {"component": self.config.data.identity(), "fingerprint": self.dataset.fingerprint}
+
+    def _fresh_model(self, component: Component) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.config.seed, "model", component.label))
+            model: Any = component.build()
+        self.weights[component.label] = {"name": model.weights.name, "sha256": model.weights.sha256}
+        return model.to(self.device).eval()  # type: ignore[no-any-return]
+
+    # --- cells -------------------------------------------------------------------------------------------------
+
+    def _evaluate(self, arm: Arm) -> list[Cell]:
+        cells = [Cell(arm, scenario) for scenario in self.config.scenarios]
+        todo: dict[str, list[Cell]] = {}
+        for cell in cells:
+            if found := self.store.find("cells", self.cell_key(cell)):
+                cell.frame, cell.cost = load_cell(found)
+            else:
+                todo.setdefault(cell.scenario.attack_label, []).append(cell)
+        if todo:
+            model = self._fresh_model(arm.model)
+            folder = self.store.path("checkpoints", self.checkpoint_key(arm.model, arm.plan))
+            checkpoint.load_into(model, folder / "model.safetensors", arm.model.label)
+            for label, group in todo.items():
+                self._score_group(model, label, group)
+        for label in {cell.scenario.attack_label for cell in cells}:
+            self._note_attacker(arm, label)
+        return cells
+
+    def _score_group(self, model: nn.Module, attack_label: str, group: list[Cell]) -> None:
+        """Score the cells of one attack together, so that they share its images."""
+        attack = self.attacks[attack_label]
+        arm = group[0].arm
+        try:
+            if isinstance(attack, LearnedAttack) and attack.needs_fit:
+                self._load_or_fit(attack, model, group[0])
+            scores, failures = score_cells(
+                model,
+                attack,
+                {cell.scenario.corruption_label: self.corruptions[cell.scenario.corruption_label] for cell in group},
+                self.dataset.split(self.config.split),
+                batch_size=self.batch_size,
+                seed=self.config.seed,
+                device=self.device,
+                progress=self.progress,
+                title=f"test  {arm.model.label} {arm.plan.label} | {attack_label}",
+            )
+            for cell in group:
+                label = cell.scenario.corruption_label
+                if label in failures:
+                    cell.failure = self._reason(failures[label])
+                    continue
+                preimage = self.cell_key(cell)
+                corruption = self.corruptions[label]
+                with self.store.publish("cells", preimage) as folder:
+                    save_cell(
+                        folder,
+                        scores[label],
+                        note=attack.note if attack else "",
+                        corruption_label=corruption.label if corruption else "",
+                    )
+                cell.frame, cell.cost = load_cell(self.store.path("cells", preimage))
+        except StorageError:
+            raise
+        except Exception as error:
+            for cell in group:
+                if cell.frame is None:
+                    cell.failure = self._reason(error)
+
+    def _load_or_fit(self, attack: LearnedAttack, model: nn.Module, cell: Cell) -> None:
+        preimage = self.attacker_key(cell.arm, cell.scenario)
+        found = self.store.find("attackers", preimage)
+        if found is None:
+            fit_attack(
+                attack,
+                model,
+                self.dataset.split("train"),
+                batch_size=self.batch_size,
+                seed=self.config.seed,
+                device=self.device,
+                progress=self.progress,
+            )
+            with self.store.publish("attackers", preimage) as folder:
+                checkpoint.save(folder / "attacker.safetensors", attack.module.state_dict(), preimage)
+            found = self.store.path("attackers", preimage)
+        checkpoint.load_into(attack.module, found / "attacker.safetensors", cell.scenario.attack_label)
+        attack.module.to(self.device).eval()
+
+    def _note_attacker(self, arm: Arm, attack_label: str) -> None:
+        attack = self.attacks[attack_label]
+        scenario = next(s for s in self.config.scenarios if s.attack_label == attack_label)
+        if isinstance(attack, LearnedAttack) and attack.needs_fit:
+            found = self.store.find("attackers", self.attacker_key(arm, scenario))
+            if found:
+                self.attackers[f"{arm.model.label}--{arm.plan.label}--{attack_label}"] = found / "attacker.safetensors"
+
+    def attacker_key(self, arm: Arm, scenario: Scenario) -> dict[str, Any]:
+        """The pre-image of the key of an attacker fitted to an arm."""
+        assert scenario.attack
+        return {
+            "attack": scenario.attack.identity(),
+            "checkpoint": digest(self.checkpoint_key(arm.model, arm.plan)),
+            "data": self._data_key(),
+            "split": "train",
+            "seed": self.config.seed,
+            "code": core_version(*_SCORING_CODE),
+        }
+
+    def cell_key(self, cell: Cell) -> dict[str, Any]:
+        """The pre-image of a cell's key."""
+        scenario, attack = cell.scenario, self.attacks[cell.scenario.attack_label]
+        return {
+            "checkpoint": digest(self.checkpoint_key(cell.arm.model, cell.arm.plan)),
+            "attack": scenario.attack.identity() if scenario.attack else None,
+            "attack_content": attack.fingerprint if attack else "",
+            "corruption": scenario.corruption.identity() if scenario.corruption else None,
+            "data": self._data_key(),
+            "split": self.config.split,
+            "seed": self.config.seed,
+            "code": core_version(*_SCORING_CODE),
+        }

@@ -1,0 +1,298 @@
+"""The one training loop. Defenses plug in as objectives; the loop owns the detector, its optimiser and its mode."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import pickle
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy.stats import rankdata
+from torch import Tensor, nn
+
+from dfbench import checkpoint
+from dfbench.contracts import Dataset, Defense, Progress, TrainContext
+from dfbench.errors import CheckpointError, TrainingError
+from dfbench.loader import Loader
+from dfbench.recipe import Recipe
+from dfbench.rng import SampleRng, derive_seed
+from dfbench.store import write_atomic
+from dfbench.view import ModelView
+
+_BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+def train(
+    model: nn.Module,
+    objectives: Sequence[Defense],
+    recipe: Recipe,
+    dataset: Dataset,
+    *,
+    seed: int,
+    device: torch.device,
+    state_file: Path,
+    progress: Progress,
+    title: str,
+) -> dict[str, Any]:
+    """Train ``model`` in place and leave it with the weights of the epoch that validation chose.
+
+    The state after every epoch is kept in ``state_file``, from which an interrupted training goes on; every epoch is
+    seeded by itself, so the final weights are those of an uninterrupted run.
+
+    Returns:
+        ``{"log": one dict per epoch, "epoch": the epoch kept, "artefacts": tensors the objectives leave behind}``.
+
+    Raises:
+        TrainingError: a loss term or the gradient is not finite; the message names it.
+    """
+    loader = Loader(
+        dataset.split("train"), recipe.batch_size, device, train=True, seed=seed, augment=recipe.augment
+    )
+    validation = Loader(dataset.split("val"), 64, device)
+    model.to(device)
+    trainer = _Trainer(model, objectives, recipe, loader, validation, seed)
+    first = trainer.resume(state_file)
+    with progress.task(title, recipe.epochs * len(loader)) as advance:
+        advance(first * len(loader))
+        for epoch in range(first, recipe.epochs):
+            trainer.run_epoch(epoch, advance)
+            write_atomic(state_file, lambda temporary: _save_state(trainer.state(), temporary))
+    return trainer.finish()
+
+
+class _Trainer:
+    """The state of one training, and its epoch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objectives: Sequence[Defense],
+        recipe: Recipe,
+        loader: Loader,
+        validation: Loader,
+        seed: int,
+    ) -> None:
+        self.model, self.objectives, self.recipe = model, objectives, recipe
+        self.loader, self.validation, self.seed = loader, validation, seed
+        kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
+        self.optimizer = kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        counts = np.bincount(loader.labels, minlength=2)
+        class_weight = torch.tensor(len(loader.labels) / (2 * counts), dtype=torch.float32, device=loader.device)
+
+        def criterion(logits: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(logits, y, weight=class_weight, label_smoothing=recipe.label_smoothing)
+
+        self.context = TrainContext(model, criterion, recipe.epochs, len(loader), seed)
+        self.clean_weight = math.prod(objective.clean_weight for objective in objectives)
+        self.average = {n: t.detach().clone() for n, t in model.state_dict().items()} if recipe.ema else {}
+        self.log: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"score": -math.inf, "epoch": -1, "model": {}}
+        torch.manual_seed(derive_seed(seed, "setup"))
+        for objective in objectives:
+            objective.setup(self.context)
+
+    # --- one epoch ---------------------------------------------------------------------------------------------
+
+    def run_epoch(self, epoch: int, advance: Any) -> None:
+        """Train one epoch, validate, and remember the weights if they are the best so far."""
+        started = time.perf_counter()
+        torch.manual_seed(derive_seed(self.seed, "epoch", epoch))
+        self.context.epoch = epoch
+        for objective in self.objectives:
+            objective.begin_epoch(epoch, self.context)
+        self._train_mode()
+        sums: dict[str, float] = {}
+        for batch in self.loader.epoch(epoch):
+            learning_rate = self._set_learning_rate()
+            terms = self._step(batch)
+            for name, value in terms.items():
+                sums[name] = sums.get(name, 0.0) + value
+            self.context.step += 1
+            advance(1, "  ".join(f"{name} {value:.3f}" for name, value in terms.items()))
+        means = {name: value / len(self.loader) for name, value in sums.items()}
+        with self._averaged():
+            validation = self._validate()
+        score = float(np.mean([value for name, value in validation.items() if name.startswith("auc")]))
+        self.log.append(
+            {
+                "epoch": epoch,
+                "loss": means,
+                "validation": validation,
+                "lr": learning_rate,
+                "seconds": round(time.perf_counter() - started, 2),
+            }
+        )
+        # A tie goes to the later epoch: it has seen more data and, in adversarial training, the larger eps.
+        if score >= self.best["score"]:
+            with self._averaged():
+                kept = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self.best = {"score": score, "epoch": epoch, "model": kept}
+
+    def _step(self, batch: Any) -> dict[str, float]:
+        losses: dict[str, Tensor] = {}
+        with _autocast(self.loader.device):
+            if self.clean_weight:
+                losses["clean"] = self.clean_weight * self.context.criterion(self.model(batch.x), batch.y)
+            for objective in self.objectives:
+                losses.update(objective.losses(batch, self.context))
+        for name, value in losses.items():
+            self._require_finite(name, value)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip or math.inf)
+        self._require_finite("gradient", norm)
+        self.optimizer.step()
+        decay = min(self.recipe.ema, (1 + self.context.step) / (10 + self.context.step))
+        for name, tensor in self.model.state_dict().items() if self.average else ():
+            if tensor.is_floating_point():
+                self.average[name].lerp_(tensor, 1 - decay)
+            else:
+                self.average[name].copy_(tensor)
+        shown = {name: float(value.detach()) for name, value in losses.items()}
+        for objective in self.objectives:
+            shown.update(objective.logged())
+        return shown
+
+    def _require_finite(self, name: str, value: Tensor) -> None:
+        if not bool(torch.isfinite(value)):
+            raise TrainingError(
+                f"the {name} {'norm' if name == 'gradient' else 'loss'} became {float(value)} in epoch "
+                f"{self.context.epoch}, step {self.context.step}: lower lr, or look at the data of that step"
+            )
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        if self.recipe.freeze_bn:
+            for module in self.model.modules():
+                if isinstance(module, _BATCH_NORM):
+                    module.eval()
+
+    def _set_learning_rate(self) -> float:
+        done = self.context.progress
+        shape = {
+            "constant": 1.0,
+            "cosine": 0.5 * (1 + math.cos(math.pi * done)),
+            "onecycle": done / 0.25 if done < 0.25 else 0.5 * (1 + math.cos(math.pi * (done - 0.25) / 0.75)),
+        }[self.recipe.schedule]
+        # One-cycle starts at a twenty-fifth of the peak, so that the first step is not wasted.
+        learning_rate = self.recipe.lr * max(shape, 0.04 if done < 0.25 else 0.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        return learning_rate
+
+    # --- validation --------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The moving average in place of the weights, where the recipe keeps one."""
+        if not self.average:
+            yield
+            return
+        own = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(own)
+
+    def _validate(self) -> dict[str, float]:
+        """ROC AUC on clean and, where an objective attacks, on attacked validation images."""
+        view = ModelView(self.model)
+        scores: dict[str, list[Tensor]] = {}
+        for batch in self.validation.epoch():
+            images = {"auc": batch.x}
+            for number, objective in enumerate(self.objectives):
+                rng = SampleRng(derive_seed(self.seed, "validation"), batch.ids)
+                attacked = objective.attacked(view, batch.x, batch.y, rng)
+                if attacked is not None:
+                    images[f"auc_attacked{number or ''}"] = attacked
+            with torch.no_grad():
+                for name, x in images.items():
+                    scores.setdefault(name, []).append((view(x)[:, 1] - view(x)[:, 0]).cpu())
+        return {name: roc_auc(self.validation.labels, torch.cat(rows).numpy()) for name, rows in scores.items()}
+
+    # --- resuming ----------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """Everything the next epoch depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "objectives": [objective.state_dict() for objective in self.objectives],
+            "best": self.best,
+            "log": json.dumps(self.log),
+            "step": self.context.step,
+        }
+
+    def resume(self, path: Path) -> int:
+        """Take up the state at ``path`` if there is one; the number of epochs already done."""
+        if not path.is_file():
+            return 0
+        try:
+            state = torch.load(path, map_location=self.loader.device, weights_only=True)
+        except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+            raise CheckpointError(
+                f"the training state {path} cannot be read ({error}): delete it to train from the start"
+            ) from error
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.best = state["average"], state["best"]
+        self.log, self.context.step = json.loads(state["log"]), state["step"]
+        for objective, saved in zip(self.objectives, state["objectives"], strict=True):
+            objective.load_state_dict(saved)
+        return len(self.log)
+
+    def finish(self) -> dict[str, Any]:
+        """Put the chosen weights in place, in evaluation mode."""
+        self.model.load_state_dict(self.best["model"])
+        self.model.eval()
+        artefacts: dict[str, Mapping[str, Tensor]] = {}
+        for objective in self.objectives:
+            artefacts.update(objective.artefacts())
+        return {"log": self.log, "epoch": self.best["epoch"], "artefacts": artefacts}
+
+
+def _save_state(state: dict[str, Any], path: Path) -> None:
+    # Through memory: a full disk is then an OSError like any other, where torch's own writer hides the cause.
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.write_bytes(buffer.getbuffer())
+
+
+def roc_auc(y: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:
+    """Area under the ROC curve (Mann-Whitney U, ties count half); NaN where one class is absent."""
+    positive = int((y == 1).sum())
+    negative = len(y) - positive
+    if not positive or not negative:
+        return math.nan
+    ranks = rankdata(score)
+    return float((ranks[y == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 on CUDA: float32's range, so no gradient scaler is needed and no step is ever skipped."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def save_trained(folder: Path, model: nn.Module, outcome: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+    """Write ``model.safetensors``, an ``<artefact>.safetensors`` each, and the log ``training.jsonl``."""
+    checkpoint.save(folder / "model.safetensors", model.state_dict(), {**metadata, "epoch": outcome["epoch"]})
+    for name, tensors in outcome["artefacts"].items():
+        checkpoint.save(folder / f"{name}.safetensors", tensors, metadata)
+    lines = "".join(json.dumps(row) + "\n" for row in outcome["log"])
+    (folder / "training.jsonl").write_text(lines, encoding="utf-8")
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data, for keys and records."""
+    return asdict(recipe)

@@ -1,0 +1,110 @@
+"""The model as an attack sees it: frozen, in evaluation mode, and prepared for fast gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dfbench.fold import FoldedCopy
+
+
+class ModelView:
+    """A frozen, differentiable view of a detector, with a count of the passes an attack spends.
+
+    Args:
+        model: the detector; left untouched.
+        exact: use the model's own arithmetic; otherwise a prepared copy (batch norm folded into the convolutions,
+            channels_last), equal up to float rounding and faster. A model that cannot be prepared keeps its own
+            arithmetic, and ``why_exact`` says why.
+
+    Attributes:
+        module: the module that is called.
+        forwards, backwards: images passed through so far, in each direction.
+    """
+
+    def __init__(self, model: nn.Module, *, exact: bool = False) -> None:
+        self.forwards = 0
+        self.backwards = 0
+        self.module: nn.Module = copy.deepcopy(model).eval().requires_grad_(False)
+        self.why_exact = "asked for" if exact else ""
+        self._folded: FoldedCopy | None = None
+        if not exact:
+            self._folded, self.why_exact = FoldedCopy.of(self.module)
+            if self._folded is not None:
+                self.module = self._folded.module
+
+    @classmethod
+    @contextmanager
+    def of_training(cls, model: nn.Module) -> Iterator[ModelView]:
+        """The live model as a view, without a copy: evaluation mode, frozen, full precision, inside the ``with`` only.
+
+        On leaving, also by an exception, every sub-module's mode and every parameter's ``requires_grad`` are again
+        what they were. Where many gradients are taken of each state of the model (PGD in adversarial training), a
+        prepared copy kept up to date by :meth:`sync` is faster.
+        """
+        view = cls.__new__(cls)
+        view.forwards = view.backwards = 0
+        view.module, view.why_exact, view._folded = model, "the live model", None
+        modes = [(module, module.training) for module in model.modules()]
+        flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        model.eval().requires_grad_(False)
+        try:
+            with torch.autocast(_device(model).type, enabled=False):
+                yield view
+        finally:
+            for module, training in modes:
+                module.training = training
+            for parameter, requires_grad in flags:
+                parameter.requires_grad_(requires_grad)
+
+    def sync(self, model: nn.Module) -> None:
+        """Take over the present parameters and buffers of ``model``, the model this view was made of.
+
+        Costs a copy of the weights, no new view: adversarial training calls it before every attack.
+        """
+        if self._folded is not None:
+            self._folded.sync(model)
+        else:
+            self.module.load_state_dict(model.state_dict())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives; images must be there too."""
+        return _device(self.module)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Logits (B, 2) of images (B, 3, H, W); differentiable in ``x``."""
+        count = len(x)
+        self.forwards += count
+        if self._folded is not None:
+            x = x.contiguous(memory_format=torch.channels_last)
+        logits: Tensor = self.module(x)
+        if logits.requires_grad:
+            logits.register_hook(lambda _: self._count_backward(count))
+        return logits
+
+    def gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy per sample (B,), detached, and its gradient with respect to each image (B, 3, H, W).
+
+        The gradient is of the sum over the batch, so that a sample's gradient does not depend on the batch size.
+        """
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            loss = F.cross_entropy(self(x), y, reduction="none")
+            (grad,) = torch.autograd.grad(loss.sum(), x)
+        return loss.detach(), grad
+
+    def _count_backward(self, count: int) -> None:
+        self.backwards += count
+
+
+def _device(module: nn.Module) -> torch.device:
+    tensor = next(module.parameters(), None)
+    if tensor is None:
+        tensor = next(module.buffers(), None)
+    return torch.device("cpu") if tensor is None else tensor.device

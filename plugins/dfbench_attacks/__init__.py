@@ -1,0 +1,1 @@
+"""dfbench built-ins: attacks, registered exactly like a third party's."""

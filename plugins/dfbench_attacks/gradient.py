@@ -1,0 +1,88 @@
+"""White-box gradient attacks with an L-inf bound, as torchattacks 3.5.1 defines them, without its traps.
+
+At eps 0 they return the images unchanged; a sample whose gradient is zero stays where it is; a NaN gradient is an
+error.
+"""
+
+from __future__ import annotations
+
+import torch
+from dfbench.contracts import Attack
+from dfbench.pgd import ascend, finite_gradient, pgd
+from dfbench.rng import SampleRng
+from dfbench.view import ModelView
+from torch import Tensor
+
+
+class FGSM(Attack):
+    """Fast gradient sign method: one step of length eps (Goodfellow et al., ICLR 2015, arXiv:1412.6572).
+
+    Args:
+        eps: L-inf bound, in [0, 1] pixels.
+    """
+
+    def __init__(self, eps: float = 8 / 255) -> None:
+        self.eps = eps
+
+    def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
+        """See :class:`~dfbench.contracts.Attack`."""
+        if self.eps == 0:
+            return x.clone()
+        return finite_gradient(view.gradient, x, y).sign().mul_(self.eps).add_(x).clamp_(0, 1)
+
+
+class PGD(Attack):
+    """Projected gradient descent on the cross-entropy (Madry et al., ICLR 2018, arXiv:1706.06083).
+
+    Args:
+        eps: L-inf bound, in [0, 1] pixels.
+        alpha: step length, in [0, 1] pixels; None means eps / 4, which is the usual 2/255 at 8/255.
+        steps: gradient steps.
+        random_start: start at a uniformly random point of the ball, drawn per sample.
+    """
+
+    def __init__(
+        self, eps: float = 8 / 255, alpha: float | None = None, steps: int = 10, random_start: bool = True
+    ) -> None:
+        self.eps = eps
+        self.alpha = eps / 4 if alpha is None else alpha
+        self.steps = steps
+        self.random_start = random_start
+
+    def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
+        """See :class:`~dfbench.contracts.Attack`."""
+        if self.eps == 0:
+            return x.clone()
+        start = rng.uniform(x, -self.eps, self.eps) if self.random_start else None
+        return pgd(view.gradient, x, y, eps=self.eps, alpha=self.alpha, steps=self.steps, start=start)
+
+
+class MIFGSM(Attack):
+    """Momentum iterative FGSM (Dong et al., CVPR 2018, arXiv:1710.06081).
+
+    Each gradient is divided by its own mean magnitude and added to the decayed momentum, whose sign is followed.
+
+    Args:
+        eps: L-inf bound, in [0, 1] pixels.
+        alpha: step length, in [0, 1] pixels; None means eps / 4, which is 2/255 at 8/255.
+        steps: gradient steps.
+        decay: factor of the momentum at each step.
+    """
+
+    def __init__(self, eps: float = 8 / 255, alpha: float | None = None, steps: int = 10, decay: float = 1.0) -> None:
+        self.eps = eps
+        self.alpha = eps / 4 if alpha is None else alpha
+        self.steps = steps
+        self.decay = decay
+
+    def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
+        """See :class:`~dfbench.contracts.Attack`."""
+        x_adv, momentum = x.clone(), torch.zeros_like(x)
+        if self.eps == 0:
+            return x_adv
+        for _ in range(self.steps):
+            grad = finite_gradient(view.gradient, x_adv, y)
+            size = grad.abs().mean((1, 2, 3), keepdim=True)
+            momentum = grad / torch.where(size > 0, size, 1) + momentum * self.decay  # a zero gradient is no NaN
+            x_adv = ascend(x_adv, momentum, x, eps=self.eps, alpha=self.alpha)
+        return x_adv

@@ -1,0 +1,127 @@
+"""The U-Net attack: a network learns, on the attack-training split, to draw perturbations that fool a frozen model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from dfbench.checkpoint import load_into
+from dfbench.contracts import Batch, LearnedAttack, Progress
+from dfbench.errors import ContractError, UsageError
+from dfbench.perturbation import UNetAttacker, attacker_loss
+from dfbench.rng import SampleRng, derive_seed
+from dfbench.view import ModelView
+from torch import Tensor
+
+
+class UNetAttack(LearnedAttack):
+    """A U-Net that maps an image to its perturbation, fitted to the model under attack; one forward pass per image.
+
+    ``fit`` trains a fresh U-Net against the frozen model (white box): it minimises
+    ``-CE(f(clamp(x + delta, 0, 1)), y) + tv * TV(delta / eps) + freq * LF(delta / eps)``, see ``dfbench.perturbation``.
+    With ``source`` the U-Net comes from a file instead, for example out of ``dual`` training of another model, and the
+    row is marked "transfer".
+
+    Args:
+        eps: L-inf bound, in [0, 1] pixels.
+        tv: weight of the total variation.
+        freq: weight of the low-frequency energy.
+        epochs: passes over the attack-training split.
+        lr: learning rate of AdamW, falling to zero along a cosine, epoch by epoch.
+        weight_decay: of AdamW.
+        source: a ``.safetensors`` file, or the folder of a run that holds ``attackers/*.safetensors``; empty to fit.
+
+    Raises:
+        CheckpointError: ``source`` is damaged or holds something else.
+        UsageError: ``source`` does not exist, or is a folder without exactly one attacker.
+    """
+
+    module: UNetAttacker
+
+    def __init__(
+        self,
+        eps: float = 8 / 255,
+        tv: float = 0.01,
+        freq: float = 0.01,
+        epochs: int = 6,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-5,
+        source: str = "",
+    ) -> None:
+        self.eps = eps
+        self.tv = tv
+        self.freq = freq
+        self.epochs = epochs
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.source = source
+        self.module = _fresh(eps, seed=0)
+        if source:
+            self.note = "transfer"
+            load_into(self.module, find_attacker(Path(source)), "a U-Net attacker")
+            self.module.eval()
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether there is anything to learn: not where the U-Net was loaded, nor at eps 0."""
+        return not self.source and self.eps > 0
+
+    def fit(self, view: ModelView, batches: Callable[[int], Iterator[Batch]], seed: int, progress: Progress) -> None:
+        """Train a fresh U-Net against the frozen model; see :class:`~dfbench.contracts.LearnedAttack`."""
+        self.module = _fresh(self.eps, derive_seed(seed, "unet")).to(view.device).train()
+        optimiser = torch.optim.AdamW(self.module.parameters(), self.lr, weight_decay=self.weight_decay)
+        with progress.task("U-Net attacker", self.epochs) as advance:
+            for epoch in range(self.epochs):
+                for group in optimiser.param_groups:
+                    group["lr"] = self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+                losses = [self._step(view, batch, optimiser) for batch in batches(epoch)]
+                advance(1, f"loss {sum(losses) / max(1, len(losses)):.3f}")
+        self.module.eval()
+
+    def _step(self, view: ModelView, batch: Batch, optimiser: torch.optim.Optimizer) -> float:
+        delta = self.module(batch.x)
+        logits = view((batch.x + delta).clamp(0, 1))
+        loss = attacker_loss(logits, batch.y, delta, eps=self.eps, tv=self.tv, freq=self.freq)
+        if not bool(torch.isfinite(loss)):
+            raise ContractError("the U-Net attacker's loss became NaN or infinite: check the model, or lower lr")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        optimiser.step()
+        return float(loss.detach())
+
+    def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
+        """See :class:`~dfbench.contracts.Attack`."""
+        if self.eps == 0:
+            return x.clone()
+        self.module.to(x.device).eval()
+        with torch.no_grad():
+            return (x + self.module(x)).clamp_(0, 1)
+
+
+def find_attacker(source: Path) -> Path:
+    """The attacker's file: ``source`` itself, or the only ``attackers/*.safetensors`` in the run's folder ``source``.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    if source.is_file():
+        return source
+    if not source.is_dir():
+        raise UsageError(f"unet(source={source}): no such file or folder; give a .safetensors file or a run's folder")
+    found = sorted((source / "attackers").glob("*.safetensors"))
+    if not found:
+        raise UsageError(f"unet(source={source}): the folder holds no attackers/*.safetensors; give the file itself")
+    if len(found) > 1:
+        names = ", ".join(str(path.relative_to(source)) for path in found)
+        raise UsageError(f"unet(source={source}): the folder holds {len(found)} attackers; name one of: {names}")
+    return found[0]
+
+
+def _fresh(eps: float, seed: int) -> UNetAttacker:
+    """A U-Net with weights that depend on ``seed`` alone; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UNetAttacker(eps)

@@ -1,0 +1,1 @@
+"""dfbench built-ins: corruptions, registered exactly like a third party's."""

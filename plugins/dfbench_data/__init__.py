@@ -1,0 +1,1 @@
+"""dfbench built-ins: data, registered exactly like a third party's."""

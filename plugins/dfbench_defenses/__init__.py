@@ -1,0 +1,1 @@
+"""dfbench built-ins: defenses, registered exactly like a third party's."""

@@ -1,0 +1,1 @@
+"""dfbench built-ins: models, registered exactly like a third party's."""

@@ -1,0 +1,1 @@
+"""A translation attack and a small detector for dfbench."""

@@ -100,6 +100,12 @@ def spec(hook: str, spec_call: str) -> str:
         (spec("dfbench_attacks", "AttackSpec('a', 'b:C', '', (Param('x', int, 1.5),))"), "not a whole number"),
         (spec("dfbench_attacks", "AttackSpec('a', 'b:C', '', (Param('x', int, 0, low=1),))"), "of at least 1"),
         (spec("dfbench_attacks", "AttackSpec('a', 'b:C', '', (Param('x', int, 0), Param('x', int, 0)))"), "twice"),
+        (spec("dfbench_defenses", "DefenseSpec('d', 'b:C', '', recipe={'epoch': 3})"), "did you mean 'epochs'"),
+        (
+            spec("dfbench_defenses", "DefenseSpec('d', 'b:C', '', recipe={'epochs': 0})"),
+            "not a whole number from 1 to",
+        ),
+        (spec("dfbench_defenses", "DefenseSpec('d', 'b:C', '', (Param('lr', float, 1.0),))"), "declared twice"),
     ],
 )
 def test_a_broken_plugin_is_named_with_the_reason_and_the_others_work(put: Install, source: str, reason: str) -> None:

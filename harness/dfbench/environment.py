@@ -19,7 +19,7 @@ def environment(device: str) -> dict[str, Any]:
     """Python, platform, package versions, device and the git state of dfbench's own checkout, if it runs from one."""
     import torch
 
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             packages[name] = importlib.metadata.version(name)

@@ -62,6 +62,7 @@ def score_cells(
     device: torch.device,
     progress: Progress,
     title: str,
+    attack_label: str = "",
 ) -> tuple[dict[str, CellScores], dict[str, Exception]]:
     """Score a split under one attack, then each corruption.
 
@@ -70,6 +71,7 @@ def score_cells(
             a prepared copy that is equal up to float rounding.
         attack: None for clean images.
         corruptions: by label; None for no corruption.
+        title, attack_label: how progress and errors name the work.
         split, batch_size, seed, device: the samples, and how they are run. The batch size does not change a result.
 
     Returns:
@@ -88,7 +90,8 @@ def score_cells(
             started = time.perf_counter()
             x = batch.x
             if attack is not None:
-                x = checked(attack, view, batch.x, batch.y, SampleRng(derive_seed(seed, "attack"), batch.ids))
+                rng = SampleRng(derive_seed(seed, "attack"), batch.ids)
+                x = checked(attack, view, batch.x, batch.y, rng, name=attack_label)
             delta = (x - batch.x).flatten(1)
             norms = {"linf": delta.abs().amax(1).cpu().numpy(), "l2": delta.norm(dim=1).cpu().numpy()}
             shared = time.perf_counter() - started
@@ -99,7 +102,8 @@ def score_cells(
                 try:
                     seen = x
                     if corruption is not None:
-                        seen = checked_corruption(corruption, x, SampleRng(derive_seed(seed, "corruption"), batch.ids))
+                        rng = SampleRng(derive_seed(seed, "corruption"), batch.ids)
+                        seen = checked_corruption(corruption, x, rng, name=label)
                     rows[label].append(_frame(batch, _logits(model, seen), norms))
                 except Exception as error:
                     failures[label] = error

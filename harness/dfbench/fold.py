@@ -37,7 +37,7 @@ class FoldedCopy:
                 conv.bias = nn.Parameter(conv.weight.new_zeros(conv.out_channels), requires_grad=False)
             parent, _, name = pair.norm.rpartition(".")
             self.module.get_submodule(parent).register_module(name, _after_norm(self.module.get_submodule(pair.norm)))
-        self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.module.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.sync(original)
 
     @classmethod
@@ -74,6 +74,8 @@ class FoldedCopy:
         theirs = {**dict(original.named_parameters()), **dict(original.named_buffers())}
         for pair in self.pairs:
             conv, norm = _conv(original, pair.conv), _norm(original, pair.norm)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
             weight, bias = fuse_conv_bn_weights(
                 conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
             )
@@ -123,7 +125,7 @@ def _after_norm(norm: nn.Module) -> nn.Module:
     """What is left of a batch norm once its affine part is folded away."""
     if type(norm) is nn.BatchNorm2d:
         return nn.Identity()
-    rest = [part for part in (norm.drop, norm.act) if not isinstance(part, nn.Identity)]
+    rest = [part for name, part in norm.named_children() if name in ("drop", "act") and type(part) is not nn.Identity]
     return rest[0] if len(rest) == 1 else nn.Sequential(*rest)
 
 

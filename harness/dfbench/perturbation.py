@@ -82,7 +82,8 @@ def low_band_ratio(delta: Tensor) -> Tensor:
 
 
 def _spectrum(delta: Tensor) -> Tensor:
-    return torch.fft.fft2(delta.float(), norm="ortho").abs().square()
+    power: Tensor = torch.fft.fft2(delta.float(), norm="ortho").abs().square()
+    return power
 
 
 def _low_band(delta: Tensor) -> Tensor:

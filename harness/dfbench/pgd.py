@@ -37,7 +37,7 @@ def pgd(
 
 
 def ascend(x_adv: Tensor, direction: Tensor, x: Tensor, *, eps: float, alpha: float) -> Tensor:
-    """One step of length ``alpha`` along the sign of ``direction``, projected around the clean ``x`` and onto [0, 1]."""
+    """One step of length ``alpha`` along the sign of ``direction``, projected around the clean ``x``, then on [0, 1]."""
     step = direction.sign().mul_(alpha).add_(x_adv)
     return step.sub_(x).clamp_(-eps, eps).add_(x).clamp_(0, 1)
 
@@ -49,7 +49,7 @@ def finite_gradient(gradient: GradientFn, x: Tensor, y: Tensor) -> Tensor:
     if not bool(finite.all()):
         bad = int((~finite).sum())
         raise ContractError(
-            f"the model's loss or its gradient is NaN or infinite for {bad} of {len(x)} images, so no attack can follow "
-            "it: check the model's weights and arithmetic (a NaN weight, a division by zero, half precision)"
+            f"the model's loss or its gradient is NaN or infinite for {bad} of {len(x)} images, so no attack can "
+            "follow it: check the model's weights and arithmetic (a NaN weight, a division by zero, half precision)"
         )
     return grad

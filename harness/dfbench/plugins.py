@@ -18,10 +18,11 @@ from typing import Any
 import pluggy
 
 from dfbench import hookspecs
-from dfbench.contracts import Spec
+from dfbench.contracts import DefenseSpec, Spec
 from dfbench.errors import ContractError, UsageError, did_you_mean
 from dfbench.grammar import NAME
 from dfbench.hookspecs import SPEC_OF_HOOK
+from dfbench.recipe import RECIPE_NAMES, recipe_params
 from dfbench.schema import schema_fault
 
 GROUP = "dfbench"
@@ -97,7 +98,7 @@ def load(strict: bool = False) -> Plugins:
             plugins.broken.append(BrokenPlugin(provider, str(error)))
         except (Exception, SystemExit) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
-            plugins.broken.append(BrokenPlugin(provider, reason, traceback.format_exc()))
+            plugins.broken.append(BrokenPlugin(provider, reason, _traceback(error)))
     problems = [str(broken) for broken in plugins.broken] + [
         duplicate_message(kind, name, found) for (kind, name), found in plugins.duplicates().items()
     ]
@@ -121,7 +122,14 @@ def spec_fault(spec: Spec) -> str:
     module, colon, attribute = str(spec.target).partition(":")
     if not colon or not all(part.isidentifier() for part in f"{module}.{attribute}".split(".")):
         return f"{spec.name!r} has the target {spec.target!r}; write 'package.module:Name'"
-    fault = schema_fault(spec.params)
+    params = spec.params
+    if isinstance(spec, DefenseSpec):
+        if unknown := sorted(set(spec.recipe) - RECIPE_NAMES):
+            return (
+                f"{spec.name!r}: no recipe parameter is called {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}"
+            )
+        params = (*params, *recipe_params(spec.recipe))  # written side by side: none(epochs=4)
+    fault = schema_fault(params)
     return fault and f"{spec.name!r}: {fault}"
 
 
@@ -131,6 +139,14 @@ def _provider(entry_point: EntryPoint) -> Provider:
     except Exception:  # a damaged installation: metadata missing or unreadable
         distribution, version = "unknown distribution", ""
     return Provider(distribution, version, entry_point.name, entry_point.value)
+
+
+def _traceback(error: BaseException) -> str:
+    """The traceback from the plugin's own code on: without this module and the import machinery."""
+    trace = traceback.TracebackException.from_exception(error)
+    own = [f for f in trace.stack if f.filename != __file__ and "importlib" not in f.filename]
+    trace.stack = traceback.StackSummary.from_list(own)
+    return "".join(trace.format())
 
 
 def _specs(manager: pluggy.PluginManager, entry_point: EntryPoint, provider: Provider) -> list[Spec]:

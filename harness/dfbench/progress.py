@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +14,7 @@ class _SilentTask:
     def __enter__(self) -> Any:
         return lambda steps=1, note="": None
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(self, *exc: Any) -> None:
         return None
 
 
@@ -46,14 +45,13 @@ class _BarTask:
         task = self._progress.add_task(self._title, total=self._total, note="")
 
         def advance(steps: int = 1, note: str | None = None) -> None:
-            fields = {} if note is None else {"note": note}
-            self._progress.update(task, advance=steps, **fields)
+            self._progress.update(task, advance=steps)
+            if note is not None:
+                self._progress.update(task, note=note)
 
         return advance
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc: Any) -> None:
         self._progress.stop()
 
 

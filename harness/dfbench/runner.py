@@ -112,7 +112,7 @@ class Runner:
         self.counts = check_splits(self.dataset, self.config.data.label)
         height, width, _ = self.dataset.split(self.config.split).pixels(0).shape
         for component in self.config.models:
-            check_model(self._fresh_model(component), min(height, width), self.device)
+            check_model(self._fresh_model(component), min(height, width), self.device, name=component.label)
 
     def run(self) -> Outcome:
         """Prepare, train and evaluate; a cell that fails is kept with its reason, and the others go on."""
@@ -196,7 +196,7 @@ class Runner:
             torch.manual_seed(derive_seed(self.config.seed, "model", component.label))
             model: Any = component.build()
         self.weights[component.label] = {"name": model.weights.name, "sha256": model.weights.sha256}
-        return model.to(self.device).eval()  # type: ignore[no-any-return]
+        return model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[no-any-return]
 
     # --- cells -------------------------------------------------------------------------------------------------
 
@@ -235,6 +235,7 @@ class Runner:
                 device=self.device,
                 progress=self.progress,
                 title=f"test  {arm.model.label} {arm.plan.label} | {attack_label}",
+                attack_label=attack_label,
             )
             for cell in group:
                 label = cell.scenario.corruption_label

@@ -56,12 +56,13 @@ def describe(param: Param) -> str:
         text = "one of " + ", ".join(map(format_value, param.choices))
     else:
         text = _TYPES[param.type]
-        if param.low is not None and param.high is not None:
-            text += f" from {format_value(param.low)} to {format_value(param.high)}"
-        elif param.low is not None:
-            text += f" of at least {format_value(param.low)}"
-        elif param.high is not None:
-            text += f" of at most {format_value(param.high)}"
+        low, high = (
+            format_value(int(b) if b == int(b) else b) if b is not None else "" for b in (param.low, param.high)
+        )
+        if low and high:
+            text += f" from {low} to {high}"
+        elif low or high:
+            text += f" of at least {low}" if low else f" of at most {high}"
     return text + (" or none" if param.default is None else "")
 
 

@@ -39,7 +39,9 @@ def checked(attack: Attack, view: ModelView, x: Tensor, y: Tensor, rng: SampleRn
     if attack.eps is not None:
         distance = float((x_adv - x).abs().amax()) if x.numel() else 0.0
         if attack.eps == 0 and distance != 0:
-            raise ContractError(f"{who} changed images by {distance:.3g} at eps 0, where it must return them as they are")
+            raise ContractError(
+                f"{who} changed images by {distance:.3g} at eps 0; there it must return them as they are"
+            )
         if distance > attack.eps + SLACK:
             raise ContractError(
                 f"{who} left its eps-ball: |x_adv - x| reaches {distance:.6g}, eps is {attack.eps:.6g}; "
@@ -136,15 +138,15 @@ def check_model(model: nn.Module, size: int, device: torch.device | str = "cpu",
     probe = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     with ModelView.of_training(model) as view, torch.inference_mode(False), torch.enable_grad():
         probe.requires_grad_(True)
-        logits = view(probe)
+        logits = view.module(probe)
         _check_logits(who, logits)
         if not logits.requires_grad:
-            raise ContractError(f"{who} lets no gradient through to its input: do not detach, nor use no_grad, in forward")
+            raise ContractError(f"{who} lets no gradient through to its input: use no detach and no no_grad in forward")
         (grad,) = torch.autograd.grad(logits[:, 1].sum() - logits[:, 0].sum(), probe)
     if not bool(torch.isfinite(grad).all()):
         raise ContractError(f"{who} gives a NaN or infinite gradient at its input")
     if not bool(grad.any()):
-        raise ContractError(f"{who} gives a zero gradient at its input: no attack could follow it, its robustness is void")
+        raise ContractError(f"{who} gives a zero gradient at its input, which no attack can follow: check its weights")
 
 
 def _check_logits(who: str, logits: Tensor) -> None:
@@ -154,7 +156,8 @@ def _check_logits(who: str, logits: Tensor) -> None:
         cure = ""
         if logits.numel() == 2:
             cure = "; one logit z per image becomes two by torch.stack([torch.zeros_like(z), z], 1)"
-        raise ContractError(f"{who} returned shape {tuple(logits.shape)} for 2 images; it must be (2, 2): real, fake{cure}")
+        got = tuple(logits.shape)
+        raise ContractError(f"{who} returned shape {got} for 2 images; it must be (2, 2): real, fake{cure}")
     if not logits.is_floating_point():
         raise ContractError(f"{who} returned {logits.dtype}; logits must be floating point")
     if not bool(torch.isfinite(logits).all()):

@@ -58,7 +58,7 @@ def train(
         dataset.split("train"), recipe.batch_size, device, train=True, seed=seed, augment=recipe.augment
     )
     validation = Loader(dataset.split("val"), 64, device)
-    model.to(device)
+    model.to(device).to(memory_format=torch.channels_last)
     trainer = _Trainer(model, objectives, recipe, loader, validation, seed)
     first = trainer.resume(state_file)
     with progress.task(title, recipe.epochs * len(loader)) as advance:

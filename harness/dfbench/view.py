@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,13 +32,15 @@ class ModelView:
     def __init__(self, model: nn.Module, *, exact: bool = False) -> None:
         self.forwards = 0
         self.backwards = 0
-        self.module: nn.Module = copy.deepcopy(model).eval().requires_grad_(False)
-        self.why_exact = "asked for" if exact else ""
         self._folded: FoldedCopy | None = None
-        if not exact:
-            self._folded, self.why_exact = FoldedCopy.of(self.module)
-            if self._folded is not None:
-                self.module = self._folded.module
+        with torch.inference_mode(False):  # tensors made in inference mode could never take part in a gradient
+            self.module: nn.Module = copy.deepcopy(model).eval().requires_grad_(False)
+            if exact:
+                self.why_exact = "asked for"
+            else:
+                self._folded, self.why_exact = FoldedCopy.of(self.module)
+        if self._folded is not None:
+            self.module = self._folded.module
 
     @classmethod
     @contextmanager
@@ -82,7 +86,7 @@ class ModelView:
         count = len(x)
         self.forwards += count
         if self._folded is not None:
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = _ChannelsLast.apply(x)
         logits: Tensor = self.module(x)
         if logits.requires_grad:
             logits.register_hook(lambda _: self._count_backward(count))
@@ -103,8 +107,18 @@ class ModelView:
         self.backwards += count
 
 
+class _ChannelsLast(torch.autograd.Function):
+    """To the layout of the prepared copy, and the gradient back to the usual one: attacks may call ``.view`` on it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        return grads[0].contiguous()
+
+
 def _device(module: nn.Module) -> torch.device:
-    tensor = next(module.parameters(), None)
-    if tensor is None:
-        tensor = next(module.buffers(), None)
+    tensor = next(itertools.chain(module.parameters(), module.buffers()), None)
     return torch.device("cpu") if tensor is None else tensor.device

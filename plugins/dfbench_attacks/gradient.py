@@ -7,11 +7,12 @@ error.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+
 from dfbench.contracts import Attack
 from dfbench.pgd import ascend, finite_gradient, pgd
 from dfbench.rng import SampleRng
 from dfbench.view import ModelView
-from torch import Tensor
 
 
 class FGSM(Attack):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dfbench import hookimpl
 from dfbench.contracts import AttackSpec, Param
+from dfbench_attacks import catalogue
 
 _EPS = Param("eps", float, 8 / 255, "L-inf bound, in [0, 1] pixels", low=0, high=1)
 _ALPHA = Param("alpha", float, None, "step length, in [0, 1] pixels; eps / 4 if not set", low=0, high=1)
@@ -50,3 +51,12 @@ def dfbench_attacks() -> Iterator[AttackSpec]:
             Param("source", str, "", "a .safetensors file or a run's folder: no fitting, a transfer attack"),
         ),
     )
+    for name, entry in catalogue.entries().items():
+        yield AttackSpec(
+            f"torchattacks/{name}",
+            f"dfbench_attacks.adapter:{name}",
+            entry.summary or f"{name} of torchattacks",
+            params=entry.params,
+            version=f"torchattacks {catalogue.installed_version()}, adapter 1",
+            source=entry.source,
+        )

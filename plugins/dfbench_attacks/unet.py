@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
+
 from dfbench.checkpoint import load_into
 from dfbench.contracts import Batch, LearnedAttack, Progress
 from dfbench.errors import ContractError, UsageError
 from dfbench.perturbation import UNetAttacker, attacker_loss
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.view import ModelView
-from torch import Tensor
 
 
 class UNetAttack(LearnedAttack):

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from dfbench.contracts import Corruption
 from dfbench.errors import MissingDependency
 from dfbench.rng import SampleRng
-from torch import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from dfbench.contracts import Corruption
-from dfbench.rng import SampleRng
 from torch import Tensor
 from torchvision.io import decode_jpeg, encode_jpeg
+
+from dfbench.contracts import Corruption
+from dfbench.rng import SampleRng
 
 
 class Jpeg(Corruption):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.random import Generator
@@ -24,16 +26,21 @@ def face_mask(points: Array, size: int, rng: Generator, *, elastic: float) -> Ar
     kind = rng.integers(3)
     grow = rng.uniform(0.9, 1.1) * (0.8 if kind == 2 else 1.0)
     outline = outline.mean(0) + (outline - outline.mean(0)) * grow
-    mask = np.zeros((size, size), np.float32)
+    mask: Array = np.zeros((size, size), np.float32)
     if kind == 1:
         cv2.ellipse(mask, cv2.fitEllipse(outline.astype(np.float32)), 1.0, -1)
     else:
         cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(outline).astype(np.int32)), 1.0)
     coarse = rng.normal(0.0, elastic * scale, (5, 5, 2)).astype(np.float32)
-    grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float32)
-    field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + grid
+    field = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC) + _grid(size)
     mask = cv2.remap(mask, field[..., 0], field[..., 1], cv2.INTER_LINEAR)
     return cv2.GaussianBlur(mask, (0, 0), rng.uniform(1.5, 5.0) * scale)
+
+
+@cache
+def _grid(size: int) -> Array:
+    """The coordinates (x, y) of every pixel, (size, size, 2)."""
+    return np.indices((size, size), np.float32)[::-1].transpose(1, 2, 0)
 
 
 def warp(image: Array, matrix: Array) -> Array:
@@ -53,21 +60,23 @@ def soften(image: Array, factor: float) -> Array:
 
 def sharpen(image: Array, amount: float) -> Array:
     """Unsharp mask with a Gaussian of 1 pixel."""
-    return np.clip(image + amount * (image - cv2.GaussianBlur(image, (0, 0), 1.0)), 0.0, 1.0)
+    sharper: Array = np.clip(image + amount * (image - cv2.GaussianBlur(image, (0, 0), 1.0)), 0.0, 1.0)
+    return sharper
 
 
 def shift_colours(image: Array, rng: Generator) -> Array:
     """Random colour statistics (Shiohara and Yamasaki 2022, section 3.2), within milder ranges than photo filters.
 
-    RGB shift of at most 16/255 per channel, saturation within 25 %, value within 10 %, then brightness within 0.08
+    RGB shift of at most 12/255 per channel, saturation within 25 %, value within 10 %, then brightness within 0.08
     and contrast within 12 %.
     """
-    shifted = np.clip(image + rng.uniform(-16 / 255, 16 / 255, 3).astype(np.float32), 0.0, 1.0)
+    shifted: Array = np.clip(image + rng.uniform(-12 / 255, 12 / 255, 3).astype(np.float32), 0.0, 1.0)
     hsv = cv2.cvtColor(shifted, cv2.COLOR_RGB2HSV)
-    hsv[..., 1:] *= rng.uniform([0.75, 0.9], [1.25, 1.1]).astype(np.float32)
-    rgb = cv2.cvtColor(np.clip(hsv, 0.0, [360.0, 1.0, 1.0]).astype(np.float32), cv2.COLOR_HSV2RGB)
+    hsv[..., 1:] = np.clip(hsv[..., 1:] * rng.uniform([0.75, 0.9], [1.25, 1.1]).astype(np.float32), 0.0, 1.0)
+    rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     contrast, brightness = rng.uniform(0.88, 1.12), rng.uniform(-0.08, 0.08)
-    return np.clip((rgb - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness), 0.0, 1.0)
+    shifted = np.clip((rgb - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness), 0.0, 1.0)
+    return shifted
 
 
 def transfer_colours(source: Array, target: Array, mask: Array, strength: float) -> Array:
@@ -75,13 +84,13 @@ def transfer_colours(source: Array, target: Array, mask: Array, strength: float)
 
     ``strength`` in [0, 1] goes from the source's own statistics to the target's; contrast at most doubles.
     """
-    inside = mask > 0.5
+    inside = (mask > 0.5).astype(np.uint8)
     lab, wanted = (cv2.cvtColor(image, cv2.COLOR_RGB2LAB) for image in (source, target))
-    mean, spread = lab[inside].mean(0), lab[inside].std(0) + 1e-3
-    new_mean, new_spread = wanted[inside].mean(0), wanted[inside].std(0)
-    gain = 1 + strength * (np.minimum(new_spread / spread, 2.0) - 1)
-    moved = (lab - mean) * gain + mean + strength * (new_mean - mean)
-    return np.clip(cv2.cvtColor(moved.astype(np.float32), cv2.COLOR_LAB2RGB), 0.0, 1.0)
+    (mean, spread), (new_mean, new_spread) = (cv2.meanStdDev(image, mask=inside) for image in (lab, wanted))
+    gain = 1 + strength * (np.minimum(new_spread / (spread + 1e-3), 2.0) - 1)
+    offset = mean + strength * (new_mean - mean) - gain * mean
+    moved = lab * gain.ravel().astype(np.float32) + offset.ravel().astype(np.float32)
+    return np.clip(cv2.cvtColor(moved, cv2.COLOR_LAB2RGB), 0.0, 1.0)
 
 
 def blend(source: Array, target: Array, mask: Array, ratio: float) -> Array:

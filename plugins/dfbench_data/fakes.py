@@ -6,40 +6,26 @@ without looking at the face.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import cv2
 import numpy as np
 from numpy.random import Generator
 
-from dfbench_data.blend import (
-    REFERENCE,
-    blend,
-    face_mask,
-    sharpen,
-    shift_colours,
-    soften,
-    transfer_colours,
-    warp,
-)
-from dfbench_data.landmarks import Array, affine, mirror, shape_distance
+from dfbench_data.blend import blend, face_mask, sharpen, shift_colours, soften, transfer_colours, warp
+from dfbench_data.landmarks import Array, affine, mirror, shape_distances
 
 VERSION = 1
 """Changes whenever the same random numbers give other fakes."""
 
 
-def choose_donor(points: Array, donors: Sequence[Array], size: int, rng: Generator) -> tuple[int, bool]:
-    """The donor for a face with landmarks ``points``: its index, and whether it is to be mirrored.
+def choose_donor(points: Array, donors: Array, rng: Generator) -> tuple[int, bool]:
+    """The donor for a face with landmarks ``points`` (5, 2): its index in ``donors`` (n, 5, 2), whether to mirror it.
 
     Of 8 donors drawn at random, each also mirrored, the one whose landmarks fit best, so that poses agree (the rule of
     Face X-ray, Li et al., CVPR 2020, section 4.1).
     """
     drawn = rng.choice(len(donors), size=min(8, len(donors)), replace=False)
-    candidates = [(int(index), flip) for index in drawn for flip in (False, True)]
-    return min(
-        candidates,
-        key=lambda c: shape_distance(mirror(donors[c[0]], size) if c[1] else donors[c[0]], points),
-    )
+    plain, mirrored = shape_distances(points, donors[drawn])
+    flip = bool(mirrored.min() < plain.min())
+    return int(drawn[np.argmin(mirrored if flip else plain)]), flip
 
 
 def swap(target: Array, points: Array, donor: Array, donor_points: Array, flip: bool, rng: Generator) -> Array:
@@ -66,9 +52,8 @@ def swap(target: Array, points: Array, donor: Array, donor_points: Array, flip: 
     if rng.random() < 0.6:
         face = soften(face, rng.uniform(0.45, 0.9))
     mask = face_mask(points, size, rng, elastic=1.0)
-    seen = cv2.warpAffine(np.ones((size, size), np.float32), matrix.astype(np.float32), (size, size))
     face = transfer_colours(face, background, mask, rng.uniform(0.75, 1.0))
-    return blend(face, background, mask * cv2.erode(seen, np.ones((3, 3), np.uint8)), rng.uniform(0.9, 1.0))
+    return blend(face, background, mask, rng.uniform(0.9, 1.0))
 
 
 def self_blend(target: Array, points: Array, rng: Generator) -> Array:

@@ -14,8 +14,8 @@ TEMPLATE = np.array([[-0.5, 0.0], [0.5, 0.0], [0.0, 0.57], [-0.41, 1.16], [0.41,
 
 CONTOUR = np.array(
     [
-        [0.00, -0.58], [0.52, -0.54], [0.90, -0.34], [1.06, 0.10], [1.03, 0.66], [0.82, 1.24], [0.46, 1.68],
-        [0.00, 1.86], [-0.46, 1.68], [-0.82, 1.24], [-1.03, 0.66], [-1.06, 0.10], [-0.90, -0.34], [-0.52, -0.54],
+        [0.00, -0.56], [0.50, -0.52], [0.84, -0.32], [0.97, 0.10], [0.94, 0.66], [0.76, 1.24], [0.44, 1.66],
+        [0.00, 1.82], [-0.44, 1.66], [-0.76, 1.24], [-0.94, 0.66], [-0.97, 0.10], [-0.84, -0.32], [-0.50, -0.52],
     ]
 )  # fmt: skip
 """The outline of that face from above the brows to the chin, clockwise from the middle of the forehead."""
@@ -34,12 +34,8 @@ def mirror(points: Array, size: int) -> Array:
 def affine(source: Array, target: Array) -> Array:
     """The affine map (2, 3) that takes points ``source`` (n, 2) to ``target`` (n, 2) in the least-squares sense."""
     homogeneous = np.column_stack([source, np.ones(len(source))])
-    return np.linalg.lstsq(homogeneous, target, rcond=None)[0].T
-
-
-def apply(matrix: Array, points: Array) -> Array:
-    """Points (n, 2) mapped by an affine ``matrix`` (2, 3)."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
+    solution: Array = np.linalg.lstsq(homogeneous, target, rcond=None)[0].T
+    return solution
 
 
 def contour(points: Array) -> Array:
@@ -47,18 +43,24 @@ def contour(points: Array) -> Array:
 
     The canonical outline is carried over by the affine map between the canonical and the given landmarks. On a face
     turned to one side the nose moves towards the far cheek, which is seen narrower: each half of the outline is
-    scaled in proportion to how far the nose is from the middle.
+    scaled by how far the nose is from the middle.
     """
-    to_image = affine(TEMPLATE, points)
-    to_template = affine(points, TEMPLATE)
-    turn = float(np.clip(apply(to_template, points[2:3])[0, 0], -0.3, 0.3))
-    outline = CONTOUR.copy()
-    outline[:, 0] *= np.where(outline[:, 0] > 0, 1 - turn, 1 + turn)
-    return apply(to_image, outline)
+    matrix = affine(TEMPLATE, points)
+    nose = np.linalg.solve(matrix[:, :2], points[2] - matrix[:, 2])
+    turn = np.clip(1.5 * nose[0], -0.3, 0.3)
+    outline = CONTOUR * np.column_stack([np.where(CONTOUR[:, 0] > 0, 1 - turn, 1 + turn), np.ones(len(CONTOUR))])
+    placed: Array = outline @ matrix[:, :2].T + matrix[:, 2]
+    return placed
 
 
-def shape_distance(one: Array, other: Array) -> float:
-    """Procrustes distance in [0, 1] between two sets of landmarks (5, 2): 0 if a similarity maps one to the other."""
-    a, b = (points[:, 0] + 1j * points[:, 1] for points in (one, other))
-    a, b = a - a.mean(), b - b.mean()
-    return float(1 - abs(np.vdot(a, b)) / (np.linalg.norm(a) * np.linalg.norm(b)))
+def shape_distances(points: Array, others: Array) -> tuple[Array, Array]:
+    """Procrustes distances in [0, 1] from one set of landmarks (5, 2) to others (n, 5, 2), and to those mirrored.
+
+    0 means that a shift, rotation and scaling map one onto the other.
+    """
+    shapes = others[..., 0] + 1j * others[..., 1]
+    shapes = shapes - shapes.mean(-1, keepdims=True)
+    shapes = shapes / np.linalg.norm(shapes, axis=-1, keepdims=True)
+    own = points[:, 0] + 1j * points[:, 1]
+    own = (own - own.mean()).conj() / np.linalg.norm(own - own.mean())
+    return 1 - abs(shapes @ own), 1 - abs(-shapes.conj()[:, MIRRORED] @ own)

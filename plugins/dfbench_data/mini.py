@@ -3,71 +3,82 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from importlib import metadata
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dfbench.contracts import FAKE, REAL, SPLITS, Dataset, Progress, Sample, Split
+from dfbench.contracts import Dataset, Progress, Sample, Split
 from dfbench.errors import DataError, MissingDependency, UsageError
-from dfbench.rng import derive_seed
-from dfbench_data import faces, fakes, store
+from dfbench_data import faces, store
 from dfbench_data.landmarks import Array
 from dfbench_data.photos import photographs
+from dfbench_data.splits import ArraySplit
 
-TEST_PEOPLE, VAL_PEOPLE = 40, 20
 VERSION = 1
-KINDS = ("swap", "sbi")
+"""Changes whenever the same photographs give other crops, splits or samples."""
 
 
 class Mini(Dataset):
-    """Face crops of about 145 people, real and faked; 85/20/40 people in train/val/test, nobody in two of them.
+    """Face crops of 145 people, real and faked: 85, 20 and 40 people in train, val and test, nobody in two of them.
 
-    Every face is cropped in two slightly different ways (``faces.VIEWS``). In val and test each person gives four fixed
-    samples: both crops as real images, one crop face-swapped with another person of the split, the other self-blended:
-    real and fake images have the same people and the same framing. In train, sample ``2k`` is a real crop and
-    ``2k + 1`` a fake of the same crop, whose donor and parameters are drawn anew for each seed, epoch and index.
+    Every face is cropped in two slightly different ways (``faces.VIEWS``). In val and test each person gives four
+    fixed samples: both crops as real images, one crop face-swapped with another person of the split, the other
+    self-blended. So real and fake images show the same people in the same framing, and half of the samples are fake.
+    In train, sample ``2k`` is a real crop and sample ``2k + 1`` a fake of that crop, whose donor and parameters are
+    drawn anew for each seed, epoch and index; the split lists only the target of such a swap.
 
-    A sample's ``video`` is its photograph; a training swap lists only its target, since its donor changes.
+    A sample's ``video`` is its photograph; a person is known by it, since each has one.
 
     Args:
         size: side of the crops, in pixels, 96 to 256.
         train_size: training samples per epoch, an even number.
-
-    Raises:
-        MissingDependency: by ``prepare``, where the photographs, MTCNN, imagehash or OpenCV are not installed.
     """
 
     def __init__(self, size: int = 128, train_size: int = 800) -> None:
         if train_size % 2:
-            raise UsageError(f"mini(train_size={train_size}): must be even, half real and half fake")
+            raise UsageError(f"mini(train_size={train_size}): must be even, half of it real and half fake")
         self.size, self.train_size = size, train_size
         self._fingerprint = ""
         self._notes: list[str] = []
         self._splits: dict[str, Split] = {}
 
     def prepare(self, cache: str, progress: Progress) -> None:
-        """Find, crop and keep the faces and the fixed fakes (seconds), or load them (milliseconds)."""
+        """Find and crop the faces, make the fixed fakes and keep both (seconds), or load them (milliseconds).
+
+        Raises:
+            MissingDependency: the photographs, MTCNN, imagehash or OpenCV are not installed.
+            StorageError: the cache cannot be written, or is damaged.
+        """
+        try:
+            from dfbench_data import fakes, people
+        except ModuleNotFoundError as error:
+            if error.name != "cv2":
+                raise
+            command = "pip install opencv-python-headless"
+            raise MissingDependency(f"the data set 'mini' needs OpenCV, which is not installed: {command}") from None
         files = photographs()
-        folder = Path(cache) / f"mini-{self._key(files)}"
+        contents = [hashlib.sha256(content).hexdigest() for content in files.values()]
+        folder = Path(cache) / f"mini-{_digest(VERSION, fakes.VERSION, self.size, *files, *contents)[:16]}"
         loaded = store.load(folder)
         if loaded is None:
             store.save(folder, *self._make(files, progress))
             loaded = store.load(folder)
-        assert loaded is not None
+        if loaded is None:
+            raise DataError(f"the prepared data in {folder} vanished while in use: run again")
         arrays, meta = loaded
-        arrays = {name: np.asarray(array) for name, array in arrays.items()}
+        train = people.Faces(meta["people"], np.array(arrays["crops"]), np.array(arrays["landmarks"]))
+        self._splits = {"train": people.TrainSplit(train, self.train_size)}
+        for split in ("val", "test"):
+            samples = [Sample(**{**row, "identities": tuple(row["identities"])}) for row in meta[split]]
+            self._splits[split] = ArraySplit(samples, np.array(arrays[split]), range(len(samples)))
         self._notes = meta["notes"]
         self._fingerprint = _digest(meta["content"], self.train_size)
-        self._splits = {"train": TrainSplit(meta["people"]["train"], arrays, self.train_size)}
-        for name in ("val", "test"):
-            self._splits[name] = FixedSplit([Sample(**row) for row in meta[name]], arrays[name])
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the crops, landmarks, split assignment, fixed fakes, and version of the fake generator."""
+        """SHA-256 of crops, landmarks, splits, fixed fakes, version of the fake generator, and ``train_size``."""
         self._check_prepared()
         return self._fingerprint
 
@@ -82,34 +93,32 @@ class Mini(Dataset):
 
     def _check_prepared(self) -> None:
         if not self._splits:
-            raise DataError("the data set 'mini' is not prepared: call prepare(cache, progress) first")
-
-    def _key(self, files: dict[str, bytes]) -> str:
-        try:
-            detector = metadata.version("facenet-pytorch")
-        except metadata.PackageNotFoundError:
-            detector = ""  # prepared crops can be used without it
-        return _digest(VERSION, fakes.VERSION, self.size, detector, *(hashlib.sha256(f).hexdigest() for f in files.values()))[:16]
+            raise DataError("the data set 'mini' is not prepared yet: call prepare(cache, progress) first")
 
     def _make(self, files: dict[str, bytes], progress: Progress) -> tuple[dict[str, Array], dict[str, Any]]:
+        from dfbench_data import fakes, people
+
         images = faces.open_photographs(files)
         kept, notes = faces.drop_duplicates(images)
         found = faces.detect({name: images[name] for name in kept}, progress)
         notes += [f"{name}: no face found" for name in kept if name not in found]
-        people = assign(list(found))
-        notes.append("people in " + ", ".join(f"{split} {len(names)}" for split, names in people.items()))
+        splits = people.assign(list(found))
+        notes.append("people: " + ", ".join(f"{len(names)} {split}" for split, names in splits.items()))
         arrays: dict[str, Array] = {}
-        meta: dict[str, Any] = {"people": people, "notes": notes}
-        for split, names in people.items():
+        meta: dict[str, Any] = {"people": splits["train"], "notes": notes}
+        for split, names in splits.items():
             cropped = [[faces.crop(images[n], found[n], self.size, view) for view in faces.VIEWS] for n in names]
-            crops = np.stack([[pixels for pixels, _ in views] for views in cropped])
-            landmarks = np.stack([[points for _, points in views] for views in cropped])
+            crops = np.array([[pixels for pixels, _ in views] for views in cropped])
+            landmarks = np.array([[points for _, points in views] for views in cropped])
             if split == "train":
-                arrays["crops"], arrays["landmarks"] = crops, landmarks
+                arrays |= {"crops": crops, "landmarks": landmarks}
             else:
-                samples, arrays[split] = fixed_samples(split, names, crops, landmarks)
+                samples, arrays[split] = people.fixed_samples(split, people.Faces(names, crops, landmarks))
                 meta[split] = [vars(sample) for sample in samples]
-        meta["content"] = _digest(
-            VERSION, fakes.VERSION, people, meta["val"], meta["test"], *(_array_digest(a) for a in arrays.values())
-        )
+        pixels = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays.values()]
+        meta["content"] = _digest(VERSION, fakes.VERSION, json.dumps(meta), *pixels)
         return arrays, meta
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

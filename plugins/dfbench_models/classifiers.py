@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import timm
 import torch
 import torch.nn.functional as F
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 
 from dfbench.contracts import Weights
 from dfbench.errors import UsageError, did_you_mean
-from dfbench_models.networks import Features, check_images, efficientnet, features
+from dfbench_models.networks import Features, check_images, efficientnet, features, pretrained_cfg
 
 
 class _Classifier(nn.Module):
@@ -77,7 +75,7 @@ class TimmClassifier(_Classifier):
         if name not in known:
             raise UsageError(f"timm has no model {name!r}, {did_you_mean(name, known)}")
         super().__init__(features(name, weights, classes=2))
-        cfg: dict[str, Any] = timm.get_pretrained_cfg(name).to_dict()
+        cfg = pretrained_cfg(name)
         side = tuple(cfg["input_size"][1:])
         if cfg.get("fixed_input_size"):
             self.size = side

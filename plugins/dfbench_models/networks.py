@@ -25,6 +25,7 @@ class Features(nn.Module):
         mean, std: per-channel normalisation of [0, 1] pixels.
     """
 
+    net: Any
     mean: Tensor
     std: Tensor
 
@@ -75,7 +76,8 @@ def features(name: str, weights: str, classes: int, **options: Any) -> tuple[Fea
         UsageError: no such weights, or the hub cannot be reached.
         CheckpointError: the file is missing, truncated, or of another network.
     """
-    cfg = timm.get_pretrained_cfg(name).to_dict()
+    cfg = pretrained_cfg(name)
+    net: Any
     if weights == NONE:
         net, start = timm.create_model(name, **options), Weights(NONE)
     else:
@@ -93,6 +95,12 @@ def efficientnet(weights: str, classes: int, **options: Any) -> tuple[Features, 
     network.net.reset_classifier(classes)
     network.net.drop_rate = options.get("drop_rate", 0.0)
     return network, start
+
+
+def pretrained_cfg(name: str) -> dict[str, Any]:
+    """What timm knows of a network: input size, normalisation, classifier, where its weights are."""
+    cfg: dict[str, Any] = timm.models.get_pretrained_cfg(name, allow_unregistered=False).to_dict()  # type: ignore[union-attr]
+    return cfg
 
 
 def _load(name: str, cfg: dict[str, Any], path: Path, options: dict[str, Any]) -> nn.Module:

@@ -31,7 +31,8 @@ class EncoderLayer(nn.Module):
         """Self-attention, then feed-forward, each added to its input."""
         tokens = tokens + self.dropout(self._attention(self.norm1(tokens)))
         hidden = self.dropout(F.gelu(self.up(self.norm2(tokens))))
-        return tokens + self.dropout(self.down(hidden))
+        encoded: Tensor = tokens + self.dropout(self.down(hidden))
+        return encoded
 
     def _attention(self, tokens: Tensor) -> Tensor:
         batch, count, width = tokens.shape

@@ -66,27 +66,23 @@ def hub_file(pretrained_cfg: dict[str, Any]) -> tuple[Path, Weights]:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     name, repo = pretrained_cfg["architecture"], pretrained_cfg.get("hf_hub_id")
-    if not repo:
-        raise UsageError(f"timm has no pretrained weights for {name!r}: give weights=none or weights=PATH")
     preferred = pretrained_cfg.get("hf_hub_filename")
     candidates = (preferred,) if preferred else ("model.safetensors", "pytorch_model.bin")
-    for local_files_only in (True, False):
-        for filename in candidates:
+    for filename in candidates if repo else ():
+        try:
             try:
-                path = hf_hub_download(repo, filename, local_files_only=local_files_only)
-            except LocalEntryNotFoundError as error:
-                problem: Exception = error
-            except (EntryNotFoundError, OSError) as error:
-                problem = error
-                continue
-            else:
-                return Path(path), Weights(f"{HUB}:{repo}", sha256(Path(path)))
-            if not local_files_only:
-                break
-    raise UsageError(
-        f"the weights {repo!r} could not be downloaded ({type(problem).__name__}): check the connection, or work "
-        f"offline with weights=lite0 (hybrid, efficientnet) or weights=PATH of a downloaded {candidates[0]}"
-    ) from problem
+                path = Path(hf_hub_download(repo, filename, local_files_only=True))
+            except LocalEntryNotFoundError:
+                path = Path(hf_hub_download(repo, filename))
+        except (EntryNotFoundError, OSError) as error:
+            if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+                continue  # the hub was reached, and has no file of this name
+            raise UsageError(
+                f"the weights {repo!r} could not be downloaded ({type(error).__name__}): check the connection, or work "
+                f"offline with weights=lite0 (hybrid, efficientnet) or weights=PATH of a downloaded {filename}"
+            ) from error
+        return path, Weights(f"{HUB}:{repo}", sha256(path))
+    raise UsageError(f"timm has no pretrained weights for {name!r}: give weights=none or weights=PATH")
 
 
 def local_file(value: str) -> tuple[Path, Weights]:
@@ -99,7 +95,7 @@ def local_file(value: str) -> tuple[Path, Weights]:
     path = Path(value).expanduser()
     if path.suffix not in SUFFIXES:
         hint = did_you_mean(value, (LITE0, HUB, NONE))
-        raise UsageError(f"unknown weights {value!r}, {hint} A path must end in {', '.join(SUFFIXES)}")
+        raise UsageError(f"unknown weights {value!r}, {hint} (a path ends in {', '.join(SUFFIXES)})")
     if not path.is_file():
         raise CheckpointError(f"the weight file {value!r} does not exist: correct the path, or give lite0, hub or none")
     return path, Weights(path.name, sha256(path))

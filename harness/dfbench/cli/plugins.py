@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import json
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +29,7 @@ Examples:
 """
 
 
-@click.group(invoke_without_command=True, epilog=EXAMPLES)
+@click.group("plugins", invoke_without_command=True, epilog=EXAMPLES)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--strict-plugins",
@@ -36,8 +38,9 @@ Examples:
     show_envvar=True,
     help="Fail if a plugin is broken or a name is provided twice.",
 )
+@click.option("--debug", is_flag=True, help="Show the tracebacks of broken plugins.")
 @click.pass_context
-def plugins(context: click.Context, as_json: bool, strict_plugins: bool) -> None:
+def command(context: click.Context, as_json: bool, strict_plugins: bool, debug: bool) -> None:
     """List every component with its plugin and parameters."""
     context.obj = registry = load_registry(strict_plugins)
     if context.invoked_subcommand is not None:
@@ -45,10 +48,10 @@ def plugins(context: click.Context, as_json: bool, strict_plugins: bool) -> None
     if as_json:
         click.echo(json.dumps(_as_json(registry), indent=2))
     else:
-        _print_list(registry, Console())
+        _print_list(registry, Console(highlight=False), debug)
 
 
-@plugins.command(
+@command.command(
     epilog="""\b
 Examples:
   dfbench plugins show pgd
@@ -57,13 +60,14 @@ Examples:
 """
 )
 @click.argument("name")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks of errors.")
 @click.pass_obj
 def show(registry: Registry, name: str) -> None:
     """Show one component in full (or, of a broken plugin, its traceback)."""
     console = Console(highlight=False)
     if broken := [b for b in registry.plugins.broken if name in (b.provider.distribution, b.provider.entry_point)]:
         for plugin in broken:
-            _print_broken(plugin, console)
+            _print_broken(plugin, debug=True)
         return
     expr = parse(name)
     found = [c for c in registry.plugins.components if c.spec.name == expr.name]
@@ -74,7 +78,7 @@ def show(registry: Registry, name: str) -> None:
         _print_component(registry, registered, expr, console)
 
 
-def _print_list(registry: Registry, console: Console) -> None:
+def _print_list(registry: Registry, console: Console, debug: bool) -> None:
     for kind in KINDS:
         table = Table(title=f"{kind}s", title_justify="left", box=None)
         table.add_column("component", style="bold", no_wrap=True)
@@ -87,16 +91,20 @@ def _print_list(registry: Registry, console: Console) -> None:
             table.add_row(spec.name, about, str(registry.get(kind, spec.name).provider))
         if table.row_count:
             console.print(table, "")
+    if not registry.plugins.components:
+        click.echo("no component is installed: pip install dfbench-harness")
     for (kind, name), found in registry.plugins.duplicates().items():
-        console.print(Text(duplicate_message(kind, name, found), style="red"))
+        click.secho(duplicate_message(kind, name, found), fg="red")
     for plugin in registry.plugins.broken:
-        console.print(Text(f"broken: {plugin}", style="red"))
-        console.print(Text(f"        dfbench plugins show {plugin.provider.distribution} prints the traceback"))
+        _print_broken(plugin, debug)
 
 
-def _print_broken(plugin: BrokenPlugin, console: Console) -> None:
-    console.print(Text(f"broken: {plugin}", style="red"))
-    console.print(Text(plugin.traceback))
+def _print_broken(plugin: BrokenPlugin, debug: bool) -> None:
+    click.secho(f"broken: {plugin}", fg="red")
+    if debug:
+        click.echo(plugin.traceback)
+    elif plugin.traceback:
+        click.echo(f"    traceback: dfbench plugins show {plugin.provider.distribution}")
 
 
 def _print_component(registry: Registry, registered: Registered, expr: Expr, console: Console) -> None:
@@ -113,7 +121,7 @@ def _print_component(registry: Registry, registered: Registered, expr: Expr, con
     console.print(facts, "")
     if spec.params:
         console.print(_parameter_table(spec), "")
-    console.print(Text(_docstring(registered)), "")
+    _print_docstring(_docstring(registered), console)
 
 
 def _parameter_table(spec: Spec) -> Table:
@@ -135,6 +143,16 @@ def _docstring(registered: Registered) -> str:
         return inspect.getdoc(Component(registered, {}).load()) or "The target has no docstring."
     except DfbenchError as error:
         return str(error)
+
+
+def _print_docstring(text: str, console: Console) -> None:
+    """Prose refilled to the terminal's width; indented lines (arguments, examples) as they are."""
+    for paragraph in text.split("\n\n"):
+        head = list(itertools.takewhile(lambda line: not line.startswith(" "), paragraph.splitlines()))
+        console.print(Text(" ".join(head)))
+        for line in paragraph.splitlines()[len(head) :]:
+            console.print(Padding(Text(line.strip()), (0, 0, 0, len(line) - len(line.lstrip()))))
+        console.print()
 
 
 def _size(registry: Registry, expr: Expr) -> str:
@@ -175,5 +193,5 @@ def _component_json(registered: Registered) -> dict[str, Any]:
         }
         for p in spec.params
     ]
-    about = {key: getattr(spec, key) for key in ("kind", "name", "summary", "source", "target", "version")}
+    about = {key: getattr(spec, key) for key in ("kind", "name", "summary", "source", "target")}
     return {**about, **vars(registered.provider), "params": params}

@@ -40,7 +40,7 @@ def psnr(x: Tensor, y: Tensor) -> float:
 
 
 @pytest.mark.parametrize("quality", [1, 20, 50, 75, 100])
-def test_jpeg_equals_pillow_byte_for_byte(quality: int) -> None:
+def test_jpeg_equals_pillow_pixel_for_pixel(quality: int) -> None:
     x = pictures(2, 63, 65)
     ours = (corrupted(Jpeg(quality), x) * 255).round().byte()
     for image, got in zip((x * 255).round().byte(), ours, strict=True):

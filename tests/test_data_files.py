@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 from pathlib import Path
@@ -82,6 +83,16 @@ def test_frames_of_a_video_and_fakes_of_a_person_stay_in_one_split(tmp_path, cac
     splits = where(prepared(Folder(str(tree(tmp_path / "data"))), cache))
     for person in range(10):
         assert len({split for name, split in splits.items() if Path(name).name.startswith(f"{person:03d}_")}) == 1
+
+
+def test_equal_images_under_different_names_stay_in_one_split(tmp_path, cache):
+    root = tree(tmp_path / "data")
+    copies = {f"fake/swap/{i:03d}_{(i + 1) % 10:03d}_00.png": f"fake/copy/twin{'abcdefghij'[i]}.png" for i in range(10)}
+    (root / "fake" / "copy").mkdir()
+    for original, copy in copies.items():
+        shutil.copy(root / original, root / copy)
+    splits = where(prepared(Folder(str(root)), cache))
+    assert all(splits[original] == splits[copy] for original, copy in copies.items())
 
 
 def test_split_folders_are_kept_under_either_name(tmp_path, cache):
@@ -193,6 +204,19 @@ def test_prepared_images_are_not_decoded_again(tmp_path, cache, monkeypatch):
 def test_the_cache_holds_only_finished_data(tmp_path, cache):
     prepared(Folder(str(tree(tmp_path / "data"))), cache)
     assert len(list(cache.iterdir())) == 1
+
+
+def test_a_disk_that_fills_up_leaves_nothing_behind_that_looks_finished(tmp_path, cache, monkeypatch):
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    root = str(tree(tmp_path / "data"))
+    with monkeypatch.context() as patched:
+        patched.setattr("dfbench_data.store.Path.write_text", full)
+        with pytest.raises(StorageError, match="No space left on device"):
+            prepared(Folder(root), cache)
+    assert not list(cache.iterdir())
+    prepared(Folder(root), cache)
 
 
 def test_an_unwritable_cache_is_a_storage_error(tmp_path):

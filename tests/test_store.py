@@ -29,7 +29,8 @@ def test_an_interrupted_artefact_leaves_nothing_behind(tmp_path: Path) -> None:
             (folder / "half").write_text("half")
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert store.find("cells", {"a": 1}) is None
     assert list((tmp_path / "cells").iterdir()) == []
 
@@ -65,7 +66,7 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
         temporary.write_text("ne")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StorageError, match="no space left while writing .*--out or --cache"):
+    with pytest.raises(StorageError, match=r"no space left while writing .*--out or --cache"):
         write_atomic(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

@@ -204,7 +204,7 @@ def test_a_truncated_training_state_is_a_clear_error(data: Dataset, tmp_path: Pa
     state = tmp_path / "s"
     run(data, state, [Defense()], epochs=1)
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
-    with pytest.raises(CheckpointError, match="cannot be read .* delete it to train from the start"):
+    with pytest.raises(CheckpointError, match=r"cannot be read .* delete it to train from the start"):
         run(data, state, [Defense()], epochs=1)
 
 
@@ -214,7 +214,7 @@ def test_a_truncated_or_foreign_checkpoint_is_a_clear_error(tmp_path: Path) -> N
     checkpoint.save(path, model.state_dict(), {"made": "here"})
     assert checkpoint.load_metadata(path) == {"made": "here"}
     checkpoint.load_into(model, path, "tiny")
-    with pytest.raises(CheckpointError, match="is not a checkpoint of a line: .* tensors missing"):
+    with pytest.raises(CheckpointError, match=r"is not a checkpoint of a line: .* tensors missing"):
         checkpoint.load_into(torch.nn.Linear(2, 2), path, "a line")
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="truncated or not a safetensors file"):

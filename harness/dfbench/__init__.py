@@ -3,4 +3,3 @@
 from dfbench.hookspecs import hookimpl
 
 __all__ = ["hookimpl"]
-

@@ -25,7 +25,7 @@ REAL, FAKE = 0, 1
 CLASS_NAMES = ("real", "fake")
 SPLITS = ("train", "val", "test")
 
-REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required"})()
+REQUIRED: Any = type("Required", (), {"__repr__": lambda self: "required", "__reduce__": lambda self: "REQUIRED"})()
 """Default of a parameter that the user must give."""
 
 
@@ -207,7 +207,7 @@ class Corruption(ABC):
         """Corrupted images, shape and range of ``x`` (B, 3, H, W) in [0, 1]."""
 
 
-class Defense(ABC):
+class Defense:
     """One objective of the training loop. Objectives compose: ``dual+pim`` trains with both.
 
     The loop owns the detector, its optimiser, the clean loss and the mode of the model; an objective adds loss terms.

@@ -38,7 +38,13 @@ class CellScores:
 
 
 def fit_attack(
-    attack: LearnedAttack, model: nn.Module, split: Split, *, batch_size: int, seed: int, device: torch.device,
+    attack: LearnedAttack,
+    model: nn.Module,
+    split: Split,
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
     progress: Progress,
 ) -> None:
     """Fit a learned attack to a frozen model on the attack-training split (white box: a fresh attacker per model)."""
@@ -76,7 +82,8 @@ def score_cells(
 
     Returns:
         By corruption label, the scores and, apart, the errors of corruptions that failed (the others go on). A frame
-        has ``id, video, identities, manipulation, label, score, logit_real, logit_fake, linf, l2`` per sample, where the norms are of the attack's perturbation.
+        has ``id, video, identities, manipulation, label, score, logit_real, logit_fake, linf, l2`` per sample, where
+        the norms are of the attack's perturbation.
 
     Raises:
         ContractError: a post-condition of the attack failed; the message names it and the measured value.
@@ -139,7 +146,7 @@ def sample_info(split: Split) -> pd.DataFrame:
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
     logits: Tensor = model(x).float()
     if not bool(torch.isfinite(logits).all()):
-        raise ContractError("the model gave NaN or infinite logits: its weights are damaged, or its input is not finite")
+        raise ContractError("the model gave NaN or infinite logits: its weights or its input are damaged")
     return logits.cpu()
 
 
@@ -179,4 +186,4 @@ def load_cell(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         return pd.read_parquet(folder / SCORES), dict(json.loads((folder / COST).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise StorageError(f"the cached cell {folder} is damaged ({error}): delete that folder and run again") from error
+        raise StorageError(f"the cached cell {folder} is damaged ({error}): delete it and run again") from error

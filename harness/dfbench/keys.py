@@ -1,4 +1,4 @@
-"""Content keys: SHA-256 of canonical JSON, so that an artefact is found again exactly when nothing that matters changed."""
+"""Content keys: SHA-256 of canonical JSON. An artefact is found again exactly when nothing that matters changed."""
 
 from __future__ import annotations
 

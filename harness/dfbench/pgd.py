@@ -37,7 +37,7 @@ def pgd(
 
 
 def ascend(x_adv: Tensor, direction: Tensor, x: Tensor, *, eps: float, alpha: float) -> Tensor:
-    """One step of length ``alpha`` along the sign of ``direction``, projected around the clean ``x``, then on [0, 1]."""
+    """One step of length ``alpha`` along the sign of ``direction``, projected around the clean ``x`` and on [0, 1]."""
     step = direction.sign().mul_(alpha).add_(x_adv)
     return step.sub_(x).clamp_(-eps, eps).add_(x).clamp_(0, 1)
 

@@ -40,7 +40,7 @@ _HELP = {
     "label_smoothing": ("label smoothing of the cross-entropy", 0.0, 0.9),
     "clip": ("gradient norm clipping; 0 turns it off", 0.0, 1000.0),
     "freeze_bn": ("keep batch-norm statistics as they were at the start",),
-    "ema": ("decay of an exponential moving average of the weights, which is then what is kept; 0 turns it off", 0.0, 1.0),
+    "ema": ("decay of a moving average of the weights, which is then what is kept; 0 turns it off", 0.0, 1.0),
     "augment": ("augmentation of training images, both classes alike",),
     "start": ('start from the checkpoint of this defense, e.g. "none"; empty: from the model\'s own weights',),
 }

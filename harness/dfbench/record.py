@@ -1,4 +1,4 @@
-"""The record of a run: every number re-derivable from the scores stored beside it. JSON has no NaN: null, with a reason."""
+"""The record of a run: every number follows from the scores stored beside it. JSON has no NaN: null, with a reason."""
 
 from __future__ import annotations
 
@@ -203,9 +203,7 @@ def write_results(out: Path, record: dict[str, Any], outcome: Outcome, table: st
     Raises:
         StorageError: the folder cannot be written, or the disk is full.
     """
-    frames = [
-        cell.frame.assign(cell=number) for number, cell in enumerate(outcome.cells) if cell.frame is not None
-    ]
+    frames = [cell.frame.assign(cell=number) for number, cell in enumerate(outcome.cells) if cell.frame is not None]
     if frames:
         scores = pd.concat(frames, ignore_index=True)
         write_atomic(out / "scores.parquet", lambda path: scores.to_parquet(path, index=False))
@@ -214,7 +212,8 @@ def write_results(out: Path, record: dict[str, Any], outcome: Outcome, table: st
         _copy(folder / "training.jsonl", out / "checkpoints" / f"{file_name(*key)}.jsonl")
     for (_, defense), folder in outcome.checkpoints.items():
         if (folder / "attacker.safetensors").is_file():
-            _copy(folder / "attacker.safetensors", out / "attackers" / f"{file_name('trained-with', defense)}.safetensors")
+            name = f"{file_name('trained-with', defense)}.safetensors"
+            _copy(folder / "attacker.safetensors", out / "attackers" / name)
     for name, path in outcome.attackers.items():
         _copy(path, out / "attackers" / f"{file_name('fitted-to', name)}.safetensors")
     write_text(out / "table.md", table)
@@ -241,7 +240,7 @@ def load_record(path: Path) -> dict[str, Any]:
     if not isinstance(version, int):
         raise UsageError(f"{path} is not a record of dfbench: it has no schema_version")
     if version > SCHEMA_VERSION:
-        raise UsageError(f"{path} has schema {version}, newer than {SCHEMA_VERSION}: upgrade dfbench-harness to read it")
+        raise UsageError(f"{path} has schema {version}, newer than {SCHEMA_VERSION}: upgrade dfbench-harness")
     return dict(record)
 
 

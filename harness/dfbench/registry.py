@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import copyreg
 import importlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from dfbench.contracts import REQUIRED, Spec
+from dfbench.contracts import Spec
 from dfbench.errors import ContractError, DfbenchError, UsageError, did_you_mean
 from dfbench.grammar import Expr, format_expr, parse, parse_sum
 from dfbench.hookspecs import SPEC_OF_HOOK
 from dfbench.plugins import Plugins, Registered, duplicate_message, load
 from dfbench.schema import bind, default_of
 from dfbench.sources import source_hash
-
-copyreg.pickle(type(REQUIRED), lambda _: "REQUIRED")  # a spec crosses processes with REQUIRED still itself
 
 KINDS = tuple(spec.kind for spec in SPEC_OF_HOOK.values())
 

@@ -14,11 +14,12 @@ from torch import nn
 
 from dfbench import checkpoint
 from dfbench.config import DefensePlan, RunConfig, Scenario
-from dfbench.contracts import Attack, Corruption, Dataset, LearnedAttack, Progress
+from dfbench.contracts import SPLITS, Attack, Corruption, Dataset, LearnedAttack, Progress
 from dfbench.errors import DfbenchError, StorageError
 from dfbench.evaluate import fit_attack, load_cell, save_cell, score_cells
 from dfbench.hygiene import check_splits
 from dfbench.keys import core_version, digest
+from dfbench.loader import check_pixels
 from dfbench.registry import Component
 from dfbench.rng import derive_seed
 from dfbench.store import Store
@@ -110,7 +111,9 @@ class Runner:
         """Everything that can go wrong before training goes wrong here: data, splits, and every model."""
         self.dataset.prepare(str(self.store.root / "data"), self.progress)
         self.counts = check_splits(self.dataset, self.config.data.label)
-        height, width, _ = self.dataset.split(self.config.split).pixels(0).shape
+        for name in SPLITS:
+            split = self.dataset.split(name)
+            height, width, _ = check_pixels(split.pixels(0), split.samples[0].id, None).shape
         for component in self.config.models:
             check_model(self._fresh_model(component), min(height, width), self.device, name=component.label)
 

@@ -45,7 +45,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it: readers see the old file or the whole new."""
+    """Let ``write`` fill a temporary file beside ``path``, then rename it: readers see the old or the new."""
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")

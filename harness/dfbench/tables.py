@@ -48,8 +48,8 @@ def markdown(record: dict[str, Any]) -> str:
         parts.append(tabulate(rows(record, model), headers=header(), tablefmt="github", disable_numparse=True) + "\n")
     intervals = record["intervals"]
     parts.append(
-        f"Intervals: {intervals['level']:.0%}, {intervals['method']}, {intervals['replicates']} replicates; differences "
-        "are paired, and bold where the interval excludes 0.\n"
+        f"Intervals: {intervals['level']:.0%}, {intervals['method']}, {intervals['replicates']} replicates; "
+        "differences are paired, and bold where the interval excludes 0.\n"
     )
     if record["warnings"]:
         parts.append("Warnings:\n\n" + "\n".join(f"- {text}" for text in record["warnings"]) + "\n")

@@ -54,9 +54,7 @@ def train(
     Raises:
         TrainingError: a loss term or the gradient is not finite; the message names it.
     """
-    loader = Loader(
-        dataset.split("train"), recipe.batch_size, device, train=True, seed=seed, augment=recipe.augment
-    )
+    loader = Loader(dataset.split("train"), recipe.batch_size, device, train=True, seed=seed, augment=recipe.augment)
     validation = Loader(dataset.split("val"), 64, device)
     model.to(device).to(memory_format=torch.channels_last)
     trainer = _Trainer(model, objectives, recipe, loader, validation, seed)
@@ -165,7 +163,7 @@ class _Trainer:
     def _require_finite(self, name: str, value: Tensor) -> None:
         if not bool(torch.isfinite(value)):
             raise TrainingError(
-                f"the {name} {'norm' if name == 'gradient' else 'loss'} became {float(value)} in epoch "
+                f"the {name} {'norm' if name == 'gradient' else 'loss'} became {float(value.detach())} in epoch "
                 f"{self.context.epoch}, step {self.context.step}: lower lr, or look at the data of that step"
             )
 

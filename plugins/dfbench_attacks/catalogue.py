@@ -19,9 +19,9 @@ OURS = ("self", "model", "seed", "n_classes", "verbose")
 
 NAMES = (
     "VANILA", "GN", "FGSM", "BIM", "RFGSM", "PGD", "EOTPGD", "FFGSM", "TPGD", "MIFGSM", "UPGD", "APGD", "APGDT",
-    "DIFGSM", "TIFGSM", "Jitter", "NIFGSM", "PGDRS", "SINIFGSM", "VMIFGSM", "VNIFGSM", "SPSA", "JSMA", "EADL1", "EADEN", "PIFGSM",
-    "PIFGSMPP", "CW", "PGDL2", "DeepFool", "PGDRSL2", "SparseFool", "OnePixel", "Pixle", "FAB", "AutoAttack", "Square",
-    "MultiAttack", "LGV",
+    "DIFGSM", "TIFGSM", "Jitter", "NIFGSM", "PGDRS", "SINIFGSM", "VMIFGSM", "VNIFGSM", "SPSA", "JSMA", "EADL1",
+    "EADEN", "PIFGSM", "PIFGSMPP", "CW", "PGDL2", "DeepFool", "PGDRSL2", "SparseFool", "OnePixel", "Pixle", "FAB",
+    "AutoAttack", "Square", "MultiAttack", "LGV",
 )  # fmt: skip
 """The names of torchattacks 3.5.1, for a clear error where it is not installed."""
 

@@ -22,8 +22,14 @@ class FGSM(Attack):
         eps: L-inf bound, in [0, 1] pixels.
     """
 
+    eps: float
+
     def __init__(self, eps: float = 8 / 255) -> None:
         self.eps = eps
+
+    def passes(self) -> tuple[float, float]:
+        """A forward and a backward pass per step."""
+        return (1.0, 1.0)
 
     def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
         """See :class:`~dfbench.contracts.Attack`."""
@@ -42,6 +48,8 @@ class PGD(Attack):
         random_start: start at a uniformly random point of the ball, drawn per sample.
     """
 
+    eps: float
+
     def __init__(
         self, eps: float = 8 / 255, alpha: float | None = None, steps: int = 10, random_start: bool = True
     ) -> None:
@@ -49,6 +57,10 @@ class PGD(Attack):
         self.alpha = eps / 4 if alpha is None else alpha
         self.steps = steps
         self.random_start = random_start
+
+    def passes(self) -> tuple[float, float]:
+        """A forward and a backward pass per step."""
+        return (float(self.steps), float(self.steps))
 
     def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
         """See :class:`~dfbench.contracts.Attack`."""
@@ -70,11 +82,17 @@ class MIFGSM(Attack):
         decay: factor of the momentum at each step.
     """
 
+    eps: float
+
     def __init__(self, eps: float = 8 / 255, alpha: float | None = None, steps: int = 10, decay: float = 1.0) -> None:
         self.eps = eps
         self.alpha = eps / 4 if alpha is None else alpha
         self.steps = steps
         self.decay = decay
+
+    def passes(self) -> tuple[float, float]:
+        """A forward and a backward pass per step."""
+        return (float(self.steps), float(self.steps))
 
     def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
         """See :class:`~dfbench.contracts.Attack`."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from dfbench.checkpoint import load_into
 from dfbench.contracts import Batch, LearnedAttack, Progress
 from dfbench.errors import ContractError, UsageError
+from dfbench.keys import file_sha256
 from dfbench.perturbation import UNetAttacker, attacker_loss
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.view import ModelView
@@ -21,7 +22,8 @@ class UNetAttack(LearnedAttack):
     """A U-Net that maps an image to its perturbation, fitted to the model under attack; one forward pass per image.
 
     ``fit`` trains a fresh U-Net against the frozen model (white box): it minimises
-    ``-CE(f(clamp(x + delta, 0, 1)), y) + tv * TV(delta / eps) + freq * LF(delta / eps)``, see ``dfbench.perturbation``.
+    ``margin(f(clamp(x + delta, 0, 1)), y) + tv * TV(delta / eps) + freq * LF(delta / eps)``, see
+    ``dfbench.perturbation.attacker_loss``.
     With ``source`` the U-Net comes from a file instead, for example out of ``dual`` training of another model, and the
     row is marked "transfer".
 
@@ -39,6 +41,7 @@ class UNetAttack(LearnedAttack):
         UsageError: ``source`` does not exist, or is a folder without exactly one attacker.
     """
 
+    eps: float
     module: UNetAttacker
 
     def __init__(
@@ -61,13 +64,23 @@ class UNetAttack(LearnedAttack):
         self.module = _fresh(eps, seed=0)
         if source:
             self.note = "transfer"
-            load_into(self.module, find_attacker(Path(source)), "a U-Net attacker")
+            path = find_attacker(Path(source))
+            load_into(self.module, path, "a U-Net attacker")
+            self.fingerprint = file_sha256(path)
             self.module.eval()
 
     @property
     def needs_fit(self) -> bool:
         """Whether there is anything to learn: not where the U-Net was loaded, nor at eps 0."""
         return not self.source and self.eps > 0
+
+    def passes(self) -> tuple[float, float]:
+        """None through the detector: the attacker draws in one pass of its own."""
+        return (0.0, 0.0)
+
+    def fit_epochs(self) -> float:
+        """See :class:`~dfbench.contracts.LearnedAttack`."""
+        return float(self.epochs)
 
     def fit(self, view: ModelView, batches: Callable[[int], Iterator[Batch]], seed: int, progress: Progress) -> None:
         """Train a fresh U-Net against the frozen model; see :class:`~dfbench.contracts.LearnedAttack`."""
@@ -99,7 +112,8 @@ class UNetAttack(LearnedAttack):
             return x.clone()
         self.module.to(x.device).eval()
         with torch.no_grad():
-            return (x + self.module(x)).clamp_(0, 1)
+            delta: Tensor = self.module(x)
+            return (x + delta).clamp_(0, 1)
 
 
 def find_attacker(source: Path) -> Path:

@@ -80,4 +80,4 @@ def decode(packets: list[Any]) -> NDArray[np.uint8]:
     codec.thread_count = 1
     frames = [frame for packet in [*packets, None] for frame in codec.decode(packet)]
     (frame,) = frames
-    return frame.to_ndarray(format="rgb24")
+    return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from torchvision.io import decode_jpeg, encode_jpeg
 
 from dfbench.contracts import Corruption
 from dfbench.rng import SampleRng
@@ -13,8 +17,7 @@ from dfbench.rng import SampleRng
 class Jpeg(Corruption):
     """A libjpeg-turbo round trip with 4:2:0 chroma: what a photograph meets on upload.
 
-    Pixels become uint8 by rounding ``x * 255`` half to even, which is exact for images that came from uint8. The bytes
-    and pixels equal Pillow's at the same quality.
+    Pixels become uint8 by rounding ``x * 255`` half to even, which is exact for images that came from uint8.
 
     Args:
         quality: libjpeg's quality, 1 to 100.
@@ -25,6 +28,12 @@ class Jpeg(Corruption):
 
     def __call__(self, x: Tensor, rng: SampleRng) -> Tensor:
         """See :class:`~dfbench.contracts.Corruption`."""
-        pixels = (x.detach() * 255).round().to("cpu", torch.uint8)
-        decoded = [decode_jpeg(encode_jpeg(image.contiguous(), self.quality)) for image in pixels]
-        return torch.stack(decoded).to(x) / 255
+        pixels = (x.detach() * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+        decoded = np.stack([self._round_trip(image) for image in pixels])
+        return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(x) / 255
+
+    def _round_trip(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """One RGB image (H, W, 3), uint8, encoded and decoded."""
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "JPEG", quality=self.quality, subsampling="4:2:0")
+        return np.asarray(Image.open(stream))

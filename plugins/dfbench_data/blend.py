@@ -65,16 +65,16 @@ def sharpen(image: Array, amount: float) -> Array:
 
 
 def shift_colours(image: Array, rng: Generator) -> Array:
-    """Random colour statistics (Shiohara and Yamasaki 2022, section 3.2), within milder ranges than photo filters.
+    """Random colour statistics (Shiohara and Yamasaki 2022, section 3.2).
 
-    RGB shift of at most 12/255 per channel, saturation within 25 %, value within 10 %, then brightness within 0.08
-    and contrast within 12 %.
+    RGB shift of at most 20/255 per channel, saturation within 30 %, value within 15 %, then brightness within 0.1
+    and contrast within 15 %.
     """
-    shifted: Array = np.clip(image + rng.uniform(-12 / 255, 12 / 255, 3).astype(np.float32), 0.0, 1.0)
+    shifted: Array = np.clip(image + rng.uniform(-20 / 255, 20 / 255, 3).astype(np.float32), 0.0, 1.0)
     hsv = cv2.cvtColor(shifted, cv2.COLOR_RGB2HSV)
-    hsv[..., 1:] = np.clip(hsv[..., 1:] * rng.uniform([0.75, 0.9], [1.25, 1.1]).astype(np.float32), 0.0, 1.0)
+    hsv[..., 1:] = np.clip(hsv[..., 1:] * rng.uniform([0.7, 0.85], [1.3, 1.15]).astype(np.float32), 0.0, 1.0)
     rgb = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
-    contrast, brightness = rng.uniform(0.88, 1.12), rng.uniform(-0.08, 0.08)
+    contrast, brightness = rng.uniform(0.85, 1.15), rng.uniform(-0.1, 0.1)
     shifted = np.clip((rgb - 0.5) * np.float32(contrast) + np.float32(0.5 + brightness), 0.0, 1.0)
     return shifted
 

@@ -19,8 +19,8 @@ class Dual(PGDTraining):
     """PGD training with a second, learned attacker.
 
     At every step, in this order: PGD images are made; the U-Net takes one step against the frozen detector, through a
-    differentiable clamp, on ``-CE + tv * TV(delta/eps) + freq * LF(delta/eps)``; it draws fresh perturbations, detached;
-    the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the current bound.
+    differentiable clamp, on ``-CE + tv * TV(delta/eps) + freq * LF(delta/eps)``; it draws
+    fresh perturbations, detached; the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the current bound.
 
     Args:
         eps, steps, alpha, eps_start, ramp, clean_weight, pgd_weight: as :class:`PGDTraining`.

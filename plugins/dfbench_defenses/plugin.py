@@ -10,7 +10,7 @@ from dfbench.contracts import DefenseSpec, Param
 _FROM_BASELINE = {"start": "none", "lr": 2e-4, "schedule": "onecycle", "freeze_bn": True}
 
 _ADVERSARIAL = (
-    Param("eps", float, 1 / 255, "L-inf bound of the training attacks, in [0, 1] pixels", low=0, high=1),
+    Param("eps", float, 1 / 255, "L-inf bound of the training attacks, in [0, 1] pixels", low=0.001 / 255, high=1),
     Param("steps", int, 3, "PGD steps", low=1, high=1000),
     Param("alpha", float, None, "PGD step length; none: 1.5 * eps / steps", low=0, high=1),
     Param("eps_start", float, 0.15 / 255, "bound of the first step, from where it grows to eps", low=0, high=1),
@@ -49,7 +49,6 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
             Param("attacker_lr", float, 1e-3, "learning rate of the attacker's AdamW", low=0),
             Param("attacker_weight_decay", float, 1e-5, "weight decay of the attacker's AdamW", low=0),
         ),
-        source="Dual-attacker training of the hybrid detector: PGD (Madry et al. 2018) plus a U-Net with total-variation "
-        "and frequency losses, alternating updates",
+        source="PGD (Madry et al. 2018) plus a U-Net with total-variation and frequency losses, alternating updates",
         recipe=_FROM_BASELINE,
     )

@@ -65,7 +65,7 @@ def hub_file(pretrained_cfg: dict[str, Any]) -> tuple[Path, Weights]:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    name, repo = pretrained_cfg["architecture"], pretrained_cfg.get("hf_hub_id")
+    name, repo = pretrained_cfg["architecture"], pretrained_cfg.get("hf_hub_id", "")
     preferred = pretrained_cfg.get("hf_hub_filename")
     candidates = (preferred,) if preferred else ("model.safetensors", "pytorch_model.bin")
     for filename in candidates if repo else ():

@@ -41,7 +41,7 @@ The same command again answers from the cache; interrupted, it goes on where it 
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Batch size of evaluation.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder.  [default: ~/.cache/dfbench]")
 @click.option("--dry-run", is_flag=True, help="Print the plan and its cost in passes (prepares the data set).")
-@click.option("--strict-plugins", is_flag=True, help="Stop if any installed plugin is broken.")
+@click.option("--strict-plugins", is_flag=True, envvar="DFBENCH_STRICT_PLUGINS", help="Stop on a broken plugin.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def command(**options: Any) -> int:
     """Train and evaluate models x defenses x attacks x corruptions; write record, scores, checkpoints and table."""

@@ -65,7 +65,7 @@ def test_the_kept_epoch_is_the_best_on_validation_and_a_tie_goes_to_the_later(da
     assert outcome["epoch"] == max(i for i, score in enumerate(scores) if score == max(scores))
 
 
-@pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "freeze_bn": True, "schedule": "onecycle"}])
+@pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "freeze_bn": True, "schedule": "hold"}])
 def test_a_training_interrupted_after_any_epoch_ends_in_the_same_weights(
     data: Dataset, tmp_path: Path, extra: dict[str, Any]
 ) -> None:

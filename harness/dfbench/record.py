@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 
 def build_record(registry: Registry, outcome: Outcome, *, device: str, command: str) -> dict[str, Any]:
-    """The whole record as plain data (see ``docs/record.md`` for every key)."""
+    """The whole record as plain data."""
     metrics = [registry.component("metric", spec.name) for spec in registry.specs("metric")]
     measured = [_measure_cell(metrics, cell) for cell in outcome.cells]
     _compare_with_baseline(outcome.cells, measured)

@@ -179,10 +179,9 @@ class _Trainer:
         shape = {
             "constant": 1.0,
             "cosine": 0.5 * (1 + math.cos(math.pi * done)),
-            "onecycle": done / 0.25 if done < 0.25 else 0.5 * (1 + math.cos(math.pi * (done - 0.25) / 0.75)),
+            "hold": min(1.0, (1 - done) / 0.35),
         }[self.recipe.schedule]
-        # One-cycle starts at a twenty-fifth of the peak, so that the first step is not wasted.
-        learning_rate = self.recipe.lr * max(shape, 0.04 if done < 0.25 else 0.0)
+        learning_rate = self.recipe.lr * shape
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         return learning_rate

@@ -49,8 +49,8 @@ class UNetAttack(LearnedAttack):
         eps: float = 8 / 255,
         tv: float = 0.01,
         freq: float = 0.01,
-        epochs: int = 6,
-        lr: float = 1e-3,
+        epochs: int = 2,
+        lr: float = 4e-3,
         weight_decay: float = 1e-5,
         source: str = "",
     ) -> None:

@@ -33,7 +33,8 @@ def swap(target: Array, points: Array, donor: Array, donor_points: Array, flip: 
 
     The donor is warped by the affine map between the landmarks; in 60 % of the fakes it loses detail (a generator of
     lower resolution: factor 0.45 to 0.9); its Lab statistics move 20 to 90 % of the way to the target's, as in swaps
-    whose colours were matched carelessly or well; it is blended with ratio 0.9 to 1 through a feathered face mask with slight (1 pixel) deformation.
+    whose colours were matched carelessly or well; it is blended with ratio 0.9 to 1 through a feathered face mask with
+    slight (1 pixel) deformation.
 
     Args:
         target, donor: RGB uint8 (S, S, 3).
@@ -60,8 +61,8 @@ def self_blend(target: Array, points: Array, rng: Generator) -> Array:
     """A self-blended image (Shiohara and Yamasaki, CVPR 2022): one photograph blended with an altered copy of itself.
 
     The copy gets other colour statistics (``shift_colours``) and is either softened (factor 0.25 to 0.6) or sharpened
-    (0.5 to 1.5), then resized by up to 5 % and moved by up to 3 % horizontally and 1.5 % vertically; the mask is deformed
-    elastically (3 pixels) and feathered; the blending ratio is 0.75 or, in three of four, 1.
+    (0.5 to 1.5), then resized by up to 5 % and moved by up to 3 % horizontally and 1.5 % vertically; the mask is
+    deformed elastically (3 pixels) and feathered; the blending ratio is 0.75 or, in three of four, 1.
 
     In the paper either copy may be the altered one. Here it is always the one inside the mask, because an altered
     background is a property of the whole image that real images here do not have; and the ratios 0.25 and 0.5 are left

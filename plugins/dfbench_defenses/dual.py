@@ -19,45 +19,49 @@ class Dual(PGDTraining):
     """PGD training with a second, learned attacker.
 
     At every step, in this order: PGD images are made; the U-Net takes one step against the frozen detector, through a
-    differentiable clamp, on ``-CE + tv * TV(delta/eps) + freq * LF(delta/eps)``; it draws
-    fresh perturbations, detached; the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the current bound.
+    differentiable clamp, on ``-CE + tv * TV(delta/eps) + freq * LF(delta/eps)``; it draws fresh perturbations, detached;
+    the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the curriculum's bound.
 
     Args:
-        eps, steps, alpha, eps_start, ramp, clean_weight, pgd_weight: as :class:`PGDTraining`.
+        eps, eps_start, target, steps, clean_weight, pgd_weight, val_eps: as :class:`PGDTraining`.
         unet_weight: weight of the loss on U-Net images.
+        split_batch: half of each batch, both classes alike, meets PGD and the other half the U-Net, for half of the
+            cost; otherwise every image meets both.
         tv, freq: weights of total variation and low-band energy in the attacker's loss.
         attacker_lr, attacker_weight_decay: of the attacker's AdamW.
     """
 
     def __init__(
         self,
-        eps: float = 1 / 255,
-        steps: int = 3,
-        alpha: float | None = None,
-        eps_start: float = 0.15 / 255,
-        ramp: float = 0.75,
-        clean_weight: float = 1.0,
+        eps: float = 2 / 255,
+        eps_start: float = 0.1 / 255,
+        target: float = 0.55,
+        steps: int = 1,
+        clean_weight: float = 0.0,
         pgd_weight: float = 1.0,
+        val_eps: float = 0.5 / 255,
         unet_weight: float = 1.0,
+        split_batch: bool = True,
         tv: float = 0.01,
         freq: float = 0.01,
         attacker_lr: float = 1e-3,
         attacker_weight_decay: float = 1e-5,
     ) -> None:
-        super().__init__(eps, steps, alpha, eps_start, ramp, clean_weight, pgd_weight)
-        self.unet_weight, self.tv, self.freq = unet_weight, tv, freq
+        super().__init__(eps, eps_start, target, steps, clean_weight, pgd_weight, val_eps)
+        self.unet_weight, self.split_batch, self.tv, self.freq = unet_weight, split_batch, tv, freq
         self.attacker_lr, self.attacker_weight_decay = attacker_lr, attacker_weight_decay
         self._logged: dict[str, float] = {}
 
     def passes(self) -> tuple[float, float]:
         """Beyond PGD training: the attacker's step, and the loss on its images."""
         forwards, backwards = super().passes()
-        return (forwards + 2.0, backwards + 2.0)
+        share = 0.5 if self.split_batch else 1.0
+        return (share * (forwards + 2.0), share * (backwards + 2.0))
 
     def setup(self, context: TrainContext) -> None:
         """Make the attacker and its optimiser."""
         super().setup(context)
-        self.attacker = UNetAttacker(self.eps).to(self.view.device)
+        self.attacker = UNetAttacker(self.curriculum.eps).to(self.view.device)
         self.optimizer = torch.optim.AdamW(
             self.attacker.parameters(), lr=self.attacker_lr, weight_decay=self.attacker_weight_decay
         )
@@ -65,26 +69,29 @@ class Dual(PGDTraining):
     def losses(self, batch: Batch, context: TrainContext) -> dict[str, Tensor]:
         """The losses on PGD and on U-Net images, weighted."""
         self.view.sync(context.model)
-        pgd_images = self.perturb(batch, context)
-        unet_images = self._train_attacker(batch, context)
-        # One pass for both: batch-norm statistics, where they are not frozen, see the attacked images together.
-        pgd_logits, unet_logits = context.model(torch.cat([pgd_images, unet_images])).chunk(2)
+        first, second = halves(batch) if self.split_batch else (batch, batch)
+        pgd_images = self.perturb(first, context)
+        unet_images = self._train_attacker(second, context)
+        # One pass for both, so that batch-norm statistics see all attacked images together.
+        logits = context.model(torch.cat([pgd_images, unet_images]))
+        pgd_logits, unet_logits = logits[: len(first.y)], logits[len(first.y) :]
+        self.observe(pgd_logits, first.y)
         return {
-            "pgd": self.pgd_weight * context.criterion(pgd_logits, batch.y),
-            "unet": self.unet_weight * context.criterion(unet_logits, batch.y),
+            "pgd": self.pgd_weight * context.criterion(pgd_logits, first.y),
+            "unet": self.unet_weight * context.criterion(unet_logits, second.y),
         }
 
     def _train_attacker(self, batch: Batch, context: TrainContext) -> Tensor:
         """One step of the attacker, then its fresh images (B, 3, H, W), detached."""
-        eps = self.attacker.eps = self.bound(context)
+        eps = self.attacker.eps = self.curriculum.eps
         with torch.autocast(batch.x.device.type, enabled=False):
             self.attacker.train()
             delta = self.attacker(batch.x)
             logits = self.view((batch.x + delta).clamp(0, 1))
             loss = attacker_loss(logits, batch.y, delta, eps=eps, tv=self.tv, freq=self.freq)
-            if not bool(torch.isfinite(loss)):
+            if not bool(torch.isfinite(loss.detach())):
                 raise TrainingError(
-                    f"the attacker loss became {float(loss)} in epoch {context.epoch}, step {context.step}: "
+                    f"the attacker loss became {float(loss.detach())} in epoch {context.epoch}, step {context.step}: "
                     "lower attacker_lr, or look at the data of that step"
                 )
             self.optimizer.zero_grad(set_to_none=True)
@@ -93,28 +100,40 @@ class Dual(PGDTraining):
             self.optimizer.step()
             with torch.no_grad():
                 fresh = self.attacker(batch.x)
-        unit = fresh / eps
         self._logged = {
             "attacker": float(loss.detach()),
-            "attacker_success": float((logits.argmax(1) != batch.y).float().mean()),
-            "attacker_tv": float(total_variation(unit)),
+            "attacker_success": float((logits.detach().argmax(1) != batch.y).float().mean()),
+            "attacker_tv": float(total_variation(fresh / eps)),
             "attacker_low_band": float(low_band_ratio(fresh).mean()),
         }
         return (batch.x + fresh).clamp(0, 1)
 
     def logged(self) -> dict[str, float]:
-        """The attacker's loss, success rate, total variation and low-band energy ratio."""
-        return self._logged
+        """The bound, and the attacker's loss, success rate, total variation and low-band energy ratio."""
+        return {**super().logged(), **self._logged}
 
     def state_dict(self) -> dict[str, Any]:
-        """The attacker and its optimiser."""
-        return {"attacker": self.attacker.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """The curriculum, the attacker and its optimiser."""
+        return {
+            **super().state_dict(),
+            "attacker": self.attacker.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore the attacker and its optimiser."""
+        """Restore the curriculum, the attacker and its optimiser."""
+        super().load_state_dict(state)
         self.attacker.load_state_dict(state["attacker"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     def artefacts(self) -> dict[str, dict[str, Tensor]]:
         """The trained attacker, for transfer: ``unet(source=RUN)``."""
         return {"attacker": self.attacker.state_dict()}
+
+
+def halves(batch: Batch) -> tuple[Batch, Batch]:
+    """The batch in two, the samples of each class dealt out in turn; each half keeps at least one sample."""
+    order = torch.argsort(batch.y, stable=True)
+    parts = (order[0::2], order[1::2]) if len(order) > 1 else (order, order)
+    first, second = (Batch(batch.x[i], batch.y[i], tuple(batch.ids[int(j)] for j in i)) for i in parts)
+    return first, second

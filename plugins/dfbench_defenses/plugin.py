@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dfbench import hookimpl
 from dfbench.contracts import DefenseSpec, Param
 
-_FROM_BASELINE = {"start": "none", "lr": 2e-4, "schedule": "onecycle", "freeze_bn": True}
+_FROM_BASELINE = {"start": "none", "lr": 3e-4, "schedule": "hold", "label_smoothing": 0.0, "ema": 0.97}
 
 _ADVERSARIAL = (
-    Param("eps", float, 1 / 255, "L-inf bound of the training attacks, in [0, 1] pixels", low=0.001 / 255, high=1),
-    Param("steps", int, 3, "PGD steps", low=1, high=1000),
-    Param("alpha", float, None, "PGD step length; none: 1.5 * eps / steps", low=0, high=1),
-    Param("eps_start", float, 0.15 / 255, "bound of the first step, from where it grows to eps", low=0, high=1),
-    Param("ramp", float, 0.75, "share of training over which the bound grows", low=0, high=1),
-    Param("clean_weight", float, 1.0, "weight of the clean loss", low=0),
+    Param("eps", float, 2 / 255, "largest L-inf bound of training, in [0, 1] pixels", low=0.001 / 255, high=1),
+    Param("eps_start", float, 0.1 / 255, "bound that training begins with", low=0.001 / 255, high=1),
+    Param("target", float, 0.55, "adversarial cross-entropy below which the bound is raised", low=0, high=10),
+    Param("steps", int, 1, "PGD steps; one starts at the clean image, several start at random", low=1, high=1000),
+    Param("clean_weight", float, 0.0, "weight of the clean loss", low=0),
     Param("pgd_weight", float, 1.0, "weight of the loss on PGD images", low=0),
+    Param("val_eps", float, 0.5 / 255, "bound of the attack that epochs are chosen by", low=0, high=1),
 )
 
 
@@ -44,6 +44,7 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
         params=(
             *_ADVERSARIAL,
             Param("unet_weight", float, 1.0, "weight of the loss on U-Net images", low=0),
+            Param("split_batch", bool, True, "half of each batch meets PGD, half the U-Net; else every image both"),
             Param("tv", float, 0.01, "weight of total variation in the attacker's loss, on delta/eps", low=0),
             Param("freq", float, 0.01, "weight of low-band energy in the attacker's loss, on delta/eps", low=0),
             Param("attacker_lr", float, 1e-3, "learning rate of the attacker's AdamW", low=0),

@@ -36,7 +36,7 @@ _HELP = {
     "optimizer": ("optimiser of the detector",),
     "lr": ("peak learning rate", 0.0, 10.0),
     "weight_decay": ("decoupled weight decay (adamw) or L2 penalty (adam)", 0.0, 1.0),
-    "schedule": ("learning rate over all steps: cosine to 0, hold (constant, then linear to 0 over the last 35%), or constant",),
+    "schedule": ("learning rate: cosine to 0, hold (constant, then linear to 0 over the last 35%), or constant",),
     "label_smoothing": ("label smoothing of the cross-entropy", 0.0, 0.9),
     "clip": ("gradient norm clipping; 0 turns it off", 0.0, 1000.0),
     "freeze_bn": ("keep batch-norm statistics as they were at the start",),

@@ -89,6 +89,7 @@ class _Trainer:
         def criterion(logits: Tensor, y: Tensor) -> Tensor:
             return F.cross_entropy(logits, y, weight=class_weight, label_smoothing=recipe.label_smoothing)
 
+        self.view = ModelView(model)
         self.context = TrainContext(model, criterion, recipe.epochs, len(loader), seed)
         self.clean_weight = math.prod(objective.clean_weight for objective in objectives)
         self.average = {n: t.detach().clone() for n, t in model.state_dict().items()} if recipe.ema else {}
@@ -203,18 +204,19 @@ class _Trainer:
 
     def _validate(self) -> dict[str, float]:
         """ROC AUC on clean and, where an objective attacks, on attacked validation images."""
-        view = ModelView(self.model)
+        self.view.sync(self.model)
         scores: dict[str, list[Tensor]] = {}
         for batch in self.validation.epoch():
             images = {"auc": batch.x}
             for number, objective in enumerate(self.objectives):
                 rng = SampleRng(derive_seed(self.seed, "validation"), batch.ids)
-                attacked = objective.attacked(view, batch.x, batch.y, rng)
+                attacked = objective.attacked(self.view, batch.x, batch.y, rng)
                 if attacked is not None:
                     images[f"auc_attacked{number or ''}"] = attacked
             with torch.no_grad():
                 for name, x in images.items():
-                    scores.setdefault(name, []).append((view(x)[:, 1] - view(x)[:, 0]).cpu())
+                    logits = self.view(x)
+                    scores.setdefault(name, []).append((logits[:, 1] - logits[:, 0]).cpu())
         return {name: roc_auc(self.validation.labels, torch.cat(rows).numpy()) for name, rows in scores.items()}
 
     # --- resuming ----------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dfbench.rng import SampleRng, derive_seed
 from dfbench.view import ModelView
 from dfbench_defenses.curriculum import Curriculum
 
-_VALIDATION_STEPS = 5
+_VALIDATION_STEPS = 3
 
 
 class PGDTraining(Defense):
@@ -37,8 +37,8 @@ class PGDTraining(Defense):
     def __init__(
         self,
         eps: float = 2 / 255,
-        eps_start: float = 0.1 / 255,
-        target: float = 0.55,
+        eps_start: float = 0.2 / 255,
+        target: float = 0.58,
         steps: int = 1,
         clean_weight: float = 0.0,
         pgd_weight: float = 1.0,

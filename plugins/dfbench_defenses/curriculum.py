@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 _MEMORY = 0.85
-_GROWTH = 1.03
+_GROWTH = 1.04
 _SLACK = 0.1
 
 
@@ -14,7 +14,7 @@ class Curriculum:
     """The current bound, raised while the detector copes and lowered when it does not.
 
     A detector thrown at the final bound at once, or along a fixed ramp that outruns it, falls into the constant
-    predictor (cross-entropy 0.693) and stays there. So the bound is multiplied by 1.03 after a step while the running
+    predictor (cross-entropy 0.693) and stays there. So the bound is multiplied by 1.04 after a step while the running
     adversarial cross-entropy is below ``target``, divided by it while above ``target + 0.1``, and kept in between.
 
     Args:

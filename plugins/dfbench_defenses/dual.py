@@ -19,14 +19,16 @@ class Dual(PGDTraining):
     """PGD training with a second, learned attacker.
 
     At every step, in this order: PGD images are made; the U-Net takes one step against the frozen detector, through a
-    differentiable clamp, on ``-CE + tv * TV(delta/eps) + freq * LF(delta/eps)``; it draws fresh perturbations, detached;
-    the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the curriculum's bound.
+    differentiable clamp, on ``-CE + tv * TV(delta/eps) + freq * LF(delta/eps)``; it draws fresh perturbations,
+    detached; the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the curriculum's
+    bound.
 
     Args:
         eps, eps_start, target, steps, clean_weight, pgd_weight, val_eps: as :class:`PGDTraining`.
         unet_weight: weight of the loss on U-Net images.
-        split_batch: half of each batch, both classes alike, meets PGD and the other half the U-Net, for half of the
-            cost; otherwise every image meets both.
+        unet_share: share of each batch, both classes alike, that meets the U-Net, while the rest meets PGD: a U-Net
+            step costs twice a step of the detector, and its perturbations are the easier to withstand. At 1 every image
+            meets both.
         tv, freq: weights of total variation and low-band energy in the attacker's loss.
         attacker_lr, attacker_weight_decay: of the attacker's AdamW.
     """
@@ -34,29 +36,29 @@ class Dual(PGDTraining):
     def __init__(
         self,
         eps: float = 2 / 255,
-        eps_start: float = 0.1 / 255,
-        target: float = 0.55,
+        eps_start: float = 0.2 / 255,
+        target: float = 0.58,
         steps: int = 1,
         clean_weight: float = 0.0,
         pgd_weight: float = 1.0,
         val_eps: float = 0.5 / 255,
         unet_weight: float = 1.0,
-        split_batch: bool = True,
+        unet_share: float = 0.25,
         tv: float = 0.01,
         freq: float = 0.01,
         attacker_lr: float = 1e-3,
         attacker_weight_decay: float = 1e-5,
     ) -> None:
         super().__init__(eps, eps_start, target, steps, clean_weight, pgd_weight, val_eps)
-        self.unet_weight, self.split_batch, self.tv, self.freq = unet_weight, split_batch, tv, freq
+        self.unet_weight, self.unet_share, self.tv, self.freq = unet_weight, unet_share, tv, freq
         self.attacker_lr, self.attacker_weight_decay = attacker_lr, attacker_weight_decay
         self._logged: dict[str, float] = {}
 
     def passes(self) -> tuple[float, float]:
         """Beyond PGD training: the attacker's step, and the loss on its images."""
         forwards, backwards = super().passes()
-        share = 0.5 if self.split_batch else 1.0
-        return (share * (forwards + 2.0), share * (backwards + 2.0))
+        pgd_share = 1.0 if self.unet_share == 1 else 1 - self.unet_share
+        return (pgd_share * forwards + 2 * self.unet_share, pgd_share * backwards + 2 * self.unet_share)
 
     def setup(self, context: TrainContext) -> None:
         """Make the attacker and its optimiser."""
@@ -69,7 +71,7 @@ class Dual(PGDTraining):
     def losses(self, batch: Batch, context: TrainContext) -> dict[str, Tensor]:
         """The losses on PGD and on U-Net images, weighted."""
         self.view.sync(context.model)
-        first, second = halves(batch) if self.split_batch else (batch, batch)
+        first, second = (batch, batch) if self.unet_share == 1 else deal(batch, self.unet_share)
         pgd_images = self.perturb(first, context)
         unet_images = self._train_attacker(second, context)
         # One pass for both, so that batch-norm statistics see all attacked images together.
@@ -131,9 +133,14 @@ class Dual(PGDTraining):
         return {"attacker": self.attacker.state_dict()}
 
 
-def halves(batch: Batch) -> tuple[Batch, Batch]:
-    """The batch in two, the samples of each class dealt out in turn; each half keeps at least one sample."""
-    order = torch.argsort(batch.y, stable=True)
-    parts = (order[0::2], order[1::2]) if len(order) > 1 else (order, order)
-    first, second = (Batch(batch.x[i], batch.y[i], tuple(batch.ids[int(j)] for j in i)) for i in parts)
-    return first, second
+def deal(batch: Batch, share: float) -> tuple[Batch, Batch]:
+    """The batch in two: about ``share`` of each class, and at least one sample, in the second part."""
+    by_class = [torch.nonzero(batch.y == label).flatten().tolist() for label in (0, 1)]
+    counts = [round(len(rows) * share) for rows in by_class]
+    second = sorted(row for rows, count in zip(by_class, counts, strict=True) for row in rows[:count]) or [0]
+    first = [row for row in range(len(batch.y)) if row not in set(second)] or second
+    return _take(batch, first), _take(batch, second)
+
+
+def _take(batch: Batch, rows: list[int]) -> Batch:
+    return Batch(batch.x[rows], batch.y[rows], tuple(batch.ids[row] for row in rows))

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dfbench import hookimpl
 from dfbench.contracts import DefenseSpec, Param
 
-_FROM_BASELINE = {"start": "none", "lr": 3e-4, "schedule": "hold", "label_smoothing": 0.0, "ema": 0.97}
+_FROM_BASELINE = {"start": "none", "epochs": 4, "lr": 3e-4, "schedule": "hold", "label_smoothing": 0.0, "ema": 0.97}
 
 _ADVERSARIAL = (
     Param("eps", float, 2 / 255, "largest L-inf bound of training, in [0, 1] pixels", low=0.001 / 255, high=1),
-    Param("eps_start", float, 0.1 / 255, "bound that training begins with", low=0.001 / 255, high=1),
-    Param("target", float, 0.55, "adversarial cross-entropy below which the bound is raised", low=0, high=10),
+    Param("eps_start", float, 0.2 / 255, "bound that training begins with", low=0.001 / 255, high=1),
+    Param("target", float, 0.58, "adversarial cross-entropy below which the bound is raised", low=0, high=10),
     Param("steps", int, 1, "PGD steps; one starts at the clean image, several start at random", low=1, high=1000),
     Param("clean_weight", float, 0.0, "weight of the clean loss", low=0),
     Param("pgd_weight", float, 1.0, "weight of the loss on PGD images", low=0),
@@ -27,7 +27,7 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
         "none",
         "dfbench_defenses.plain:Plain",
         "plain training: the baseline every other arm is compared with",
-        recipe={"epochs": 6},
+        recipe={"epochs": 5},
     )
     yield DefenseSpec(
         "pgd-at",
@@ -44,7 +44,14 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
         params=(
             *_ADVERSARIAL,
             Param("unet_weight", float, 1.0, "weight of the loss on U-Net images", low=0),
-            Param("split_batch", bool, True, "half of each batch meets PGD, half the U-Net; else every image both"),
+            Param(
+                "unet_share",
+                float,
+                0.25,
+                "share of each batch that meets the U-Net, the rest PGD; 1: all meet both",
+                low=0.01,
+                high=1,
+            ),
             Param("tv", float, 0.01, "weight of total variation in the attacker's loss, on delta/eps", low=0),
             Param("freq", float, 0.01, "weight of low-band energy in the attacker's loss, on delta/eps", low=0),
             Param("attacker_lr", float, 1e-3, "learning rate of the attacker's AdamW", low=0),

@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests of whole runs: a small set of images whose fakes can be learned, and the command line."""
+"""Fixtures of the tests of whole runs: a small set of images whose fakes can be learned, and the command line."""
 
 from __future__ import annotations
 

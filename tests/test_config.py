@@ -39,11 +39,11 @@ def test_the_same_component_in_two_spellings_is_run_once() -> None:
 
 
 def test_recipe_parameters_are_written_inside_the_defense() -> None:
-    plan = parse_defense(load_registry(), "dual(epochs=3, lr=1e-4, eps=1/255)")
+    plan = parse_defense(load_registry(), "dual(epochs=3, lr=1e-4, eps=2/255)")
     assert (plan.recipe.epochs, plan.recipe.lr) == (3, 1e-4)
-    assert plan.components[0].params["eps"] == 1 / 255
+    assert plan.components[0].params["eps"] == 2 / 255
     assert "epochs" not in plan.components[0].params
-    assert plan.label == "dual(eps=1/255, epochs=3, lr=0.0001)"
+    assert plan.label == "dual(eps=2/255, epochs=3, lr=0.0001)"
 
 
 def test_a_defense_brings_its_own_default_recipe() -> None:

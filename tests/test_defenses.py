@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import torch
 from detectors import noise_images, own_labels, small_detector
-from dfbench_defenses.adversarial import PGDTraining
-from dfbench_defenses.curriculum import Curriculum
-from dfbench_defenses.dual import Dual, deal
 from torch import nn
 
 from dfbench.contracts import Batch, TrainContext
+from dfbench_defenses.adversarial import PGDTraining
+from dfbench_defenses.curriculum import Curriculum
+from dfbench_defenses.dual import Dual, deal
 
 
 def context(model: nn.Module) -> TrainContext:

@@ -90,8 +90,9 @@ class UNetAttack(LearnedAttack):
             for epoch in range(self.epochs):
                 for group in optimiser.param_groups:
                     group["lr"] = self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
-                losses = [self._step(view, batch, optimiser) for batch in batches(epoch)]
-                advance(1, f"loss {sum(losses) / max(1, len(losses)):.3f}")
+                for batch in batches(epoch):
+                    advance(0, f"loss {self._step(view, batch, optimiser):.3f}")
+                advance(1)
         self.module.eval()
 
     def _step(self, view: ModelView, batch: Batch, optimiser: torch.optim.Optimizer) -> float:

@@ -36,7 +36,7 @@ class PGDTraining(Defense):
 
     def __init__(
         self,
-        eps: float = 2 / 255,
+        eps: float = 1 / 255,
         eps_start: float = 0.2 / 255,
         target: float = 0.58,
         steps: int = 1,

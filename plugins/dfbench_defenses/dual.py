@@ -19,8 +19,8 @@ class Dual(PGDTraining):
     """PGD training with a second, learned attacker.
 
     At every step, in this order: PGD images are made; the U-Net takes one step against the frozen detector, through a
-    differentiable clamp, on ``-CE + tv * TV(delta/eps) + freq * LF(delta/eps)``; it draws fresh perturbations,
-    detached; the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the curriculum's
+    differentiable clamp, on ``margin + tv * TV(delta/eps) + freq * LF(delta/eps)`` (``dfbench.perturbation``); it draws
+    fresh perturbations, detached; the detector minimises the sum of its clean, PGD and U-Net losses. Both attackers share the curriculum's
     bound.
 
     Args:
@@ -35,7 +35,7 @@ class Dual(PGDTraining):
 
     def __init__(
         self,
-        eps: float = 2 / 255,
+        eps: float = 1 / 255,
         eps_start: float = 0.2 / 255,
         target: float = 0.58,
         steps: int = 1,

@@ -10,7 +10,7 @@ from dfbench.contracts import DefenseSpec, Param
 _FROM_BASELINE = {"start": "none", "epochs": 4, "lr": 3e-4, "schedule": "hold", "label_smoothing": 0.0, "ema": 0.97}
 
 _ADVERSARIAL = (
-    Param("eps", float, 2 / 255, "largest L-inf bound of training, in [0, 1] pixels", low=0.001 / 255, high=1),
+    Param("eps", float, 1 / 255, "largest L-inf bound of training, in [0, 1] pixels", low=0.001 / 255, high=1),
     Param("eps_start", float, 0.2 / 255, "bound that training begins with", low=0.001 / 255, high=1),
     Param("target", float, 0.58, "adversarial cross-entropy below which the bound is raised", low=0, high=10),
     Param("steps", int, 1, "PGD steps; one starts at the clean image, several start at random", low=1, high=1000),

@@ -152,3 +152,10 @@ def test_listing_imports_no_torch() -> None:
         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_a_defense_is_shown_with_its_training_recipe() -> None:
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(command, ["show", "dual"]).output
+    (epochs,) = (line for line in shown.splitlines() if line.strip().startswith("epochs"))
+    assert "4" in epochs
+    assert "passes over the training split" in epochs

@@ -26,7 +26,10 @@ def config(**changes: Any) -> RunConfig:
 def test_the_baseline_and_the_clean_row_are_added_for_comparison() -> None:
     made = config()
     assert [plan.label for plan in made.defenses] == ["none", "pgd-at"]
-    assert [(s.attack_label, s.corruption_label) for s in made.scenarios] == [("none", "none"), ("pgd", "none")]
+    assert [(s.attack_label, s.corruption_label) for s in made.scenarios] == [
+        ("none", "none"),
+        ("pgd(eps=8/255)", "none"),
+    ]
 
 
 def test_a_baseline_with_its_own_recipe_is_not_joined_by_the_default_one() -> None:
@@ -35,7 +38,7 @@ def test_a_baseline_with_its_own_recipe_is_not_joined_by_the_default_one() -> No
 
 def test_the_same_component_in_two_spellings_is_run_once() -> None:
     made = config(scenarios=[("pgd(eps=8/255)", "none"), ("pgd", "none"), ("pgd( steps = 10 )", "none")])
-    assert [s.attack_label for s in made.scenarios] == ["none", "pgd"]
+    assert [s.attack_label for s in made.scenarios] == ["none", "pgd(eps=8/255)"]
 
 
 def test_recipe_parameters_are_written_inside_the_defense() -> None:

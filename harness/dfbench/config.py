@@ -52,12 +52,24 @@ class Scenario:
     @property
     def attack_label(self) -> str:
         """The attack as written in tables."""
-        return self.attack.label if self.attack else NONE
+        return _told(self.attack)
 
     @property
     def corruption_label(self) -> str:
         """The corruption as written in tables."""
-        return self.corruption.label if self.corruption else NONE
+        return _told(self.corruption)
+
+
+def _told(component: Component | None) -> str:
+    """The label, which always tells the first parameter: it is the strength, and a reader must not have to guess it."""
+    if component is None:
+        return NONE
+    shown = {
+        param.name: component.params[param.name]
+        for position, param in enumerate(component.spec.params)
+        if position == 0 or component.params[param.name] != default_of(param)
+    }
+    return format_expr(component.spec.name, shown)
 
 
 @dataclass(frozen=True)

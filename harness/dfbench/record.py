@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dfbench.checkpoint import load_metadata
 from dfbench.contracts import MetricSpec, MetricUndefined
 from dfbench.environment import environment
-from dfbench.errors import DfbenchError, UsageError
+from dfbench.errors import UsageError
 from dfbench.registry import Component, Registry
 from dfbench.runner import Cell, Outcome
-from dfbench.stats import bootstrap_weights, percentile_interval
+from dfbench.stats import Scores, bootstrap_weights, paired_difference, percentile_interval
 from dfbench.store import storage_errors, write_atomic, write_text
 
 SCHEMA_VERSION = 1
@@ -32,7 +33,6 @@ def build_record(registry: Registry, outcome: Outcome, *, device: str, command: 
     """The whole record as plain data."""
     metrics = [registry.component("metric", spec.name) for spec in registry.specs("metric")]
     measured = [_measure_cell(metrics, cell) for cell in outcome.cells]
-    _compare_with_baseline(outcome.cells, measured)
     config = outcome.config
     cells = [
         {
@@ -46,7 +46,8 @@ def build_record(registry: Registry, outcome: Outcome, *, device: str, command: 
             "n": 0 if cell.frame is None else len(cell.frame),
             "status": "failed" if cell.failure else "ok",
             "reason": cell.failure,
-            **{k: v for k, v in result.items() if not k.startswith("_")},
+            **result,
+            "versus_baseline": _versus_baseline(metrics, cell, outcome.cells, result["undefined"]),
             "seconds": cell.cost.get("seconds"),
             "forwards": cell.cost.get("forwards"),
             "backwards": cell.cost.get("backwards"),
@@ -75,85 +76,78 @@ def build_record(registry: Registry, outcome: Outcome, *, device: str, command: 
 
 
 def _measure_cell(metrics: Sequence[Component], cell: Cell) -> dict[str, Any]:
-    empty: dict[str, Any] = {"metrics": {}, "undefined": {}, "intervals": {}, "versus_baseline": None}
     if cell.frame is None:
-        return {**empty, "perturbation": None, "_replicates": {}}
-    frame = cell.frame
-    weights = bootstrap_weights(frame["video"].to_numpy(str), REPLICATES, seed=0)
-    values, undefined, intervals, replicates = {}, {}, {}, {}
+        return {"metrics": {}, "undefined": {}, "intervals": {}, "perturbation": None}
+    values: dict[str, float | None] = {}
+    undefined: dict[str, str] = {}
+    intervals: dict[str, list[float] | None] = {}
     for metric in metrics:
         name = metric.spec.name
-        values[name], reason, rows = _apply(metric, frame, weights)
+        values[name], reason, rows = _apply(metric, cell.frame)
         if reason:
             undefined[name] = reason
-        assert isinstance(metric.spec, MetricSpec)
-        if metric.spec.higher_is_better is not None and values[name] is not None:
-            intervals[name] = _interval(rows)
-            replicates[name] = rows
-    return {
-        **empty,
-        "metrics": values,
-        "undefined": undefined,
-        "intervals": intervals,
-        "perturbation": {"linf_max": float(frame["linf"].max()), "l2_mean": float(frame["l2"].mean())},
-        "_replicates": replicates,
-    }
+        elif _is_score(metric):
+            intervals[name] = _plain(percentile_interval(rows, LEVEL))
+    perturbation = {"linf_max": float(cell.frame["linf"].max()), "l2_mean": float(cell.frame["l2"].mean())}
+    return {"metrics": values, "undefined": undefined, "intervals": intervals, "perturbation": perturbation}
 
 
-def _apply(metric: Component, frame: pd.DataFrame, weights: Array) -> tuple[float | None, str, Array]:
+def _apply(metric: Component, frame: pd.DataFrame) -> tuple[float | None, str, Array]:
     """The value on the samples, why it has none, and the values on the bootstrap replicates (R,)."""
     function = metric.load()
     y, score = frame["label"].to_numpy(), frame["score"].to_numpy()
+    # The samples themselves are the first row; the replicates follow.
+    weights = np.vstack([np.ones(len(y), np.int32), bootstrap_weights(frame["video"].tolist(), REPLICATES, seed=0)])
     try:
-        # The samples themselves are the first row; the replicates follow.
-        rows = np.asarray(function(y, score, np.vstack([np.ones(len(y)), weights])), dtype=float)
+        rows = np.asarray(function(y, score, weights), dtype=float)
     except MetricUndefined as reason:
         return None, str(reason), np.array([])
-    except DfbenchError:
-        raise
     except Exception as error:
         return None, f"the metric failed: {type(error).__name__}: {error}", np.array([])
-    if rows.shape != (len(weights) + 1,):
-        return None, f"the metric gave shape {rows.shape}, not ({len(weights) + 1},)", np.array([])
+    if rows.shape != (len(weights),):
+        return None, f"the metric gave shape {rows.shape}, not ({len(weights)},)", np.array([])
     if not np.isfinite(rows[0]):
-        return None, "the metric gave no finite number", rows[1:]
+        return None, "the metric gave no finite number", np.array([])
     return float(rows[0]), "", rows[1:]
 
 
-def _interval(rows: Array) -> list[float] | None:
-    found = percentile_interval(rows, LEVEL)
-    return [float(found[0]), float(found[1])] if found else None
+def _is_score(metric: Component) -> bool:
+    """Whether more or less of it is better, so that an interval and a difference mean something."""
+    return isinstance(metric.spec, MetricSpec) and metric.spec.higher_is_better is not None
 
 
-def _compare_with_baseline(cells: Sequence[Cell], measured: Sequence[dict[str, Any]]) -> None:
-    """Add to each defended cell its paired difference to the baseline under the same scenario.
+def _plain(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else [float(interval[0]), float(interval[1])]
 
-    Paired: both are resampled with the same weights, over the same samples in the same order.
-    """
-    baselines = {
-        (cell.arm.model.label, id(cell.scenario)): (cell, result)
-        for cell, result in reversed(list(zip(cells, measured, strict=True)))
-        if cell.arm.plan.is_baseline and cell.frame is not None
-    }
-    for cell, result in zip(cells, measured, strict=True):
-        found = baselines.get((cell.arm.model.label, id(cell.scenario)))
-        if cell.frame is None or cell.arm.plan.is_baseline or found is None:
-            continue
-        base_cell, base = found
-        assert base_cell.frame is not None
-        if list(base_cell.frame["id"]) != list(cell.frame["id"]):
-            continue
-        result["versus_baseline"] = {
-            "defense": base_cell.arm.plan.label,
-            "difference": {
-                name: {
-                    "value": result["metrics"][name] - base["metrics"][name],
-                    "interval": _interval(rows - base["_replicates"][name]),
-                }
-                for name, rows in result["_replicates"].items()
-                if name in base["_replicates"]
-            },
-        }
+
+def _versus_baseline(
+    metrics: Sequence[Component], cell: Cell, cells: Sequence[Cell], undefined: dict[str, str]
+) -> dict[str, Any] | None:
+    """The paired difference of a defended cell to the first baseline of its model, under the same scenario."""
+    base = next(
+        (
+            other
+            for other in cells
+            if other.arm.plan.is_baseline
+            and other.arm.model.label == cell.arm.model.label
+            and other.scenario is cell.scenario
+            and other.frame is not None
+        ),
+        None,
+    )
+    if cell.frame is None or base is None or cell.arm.plan.is_baseline:
+        return None
+    ours, theirs = _scores(cell.frame), _scores(base.frame)
+    difference = {}
+    for metric in metrics:
+        if _is_score(metric) and metric.spec.name not in undefined:
+            found = paired_difference(metric.load(), ours, theirs, replicates=REPLICATES, level=LEVEL)
+            difference[metric.spec.name] = {"value": found.value, "interval": _plain(found.interval)}
+    return {"defense": base.arm.plan.label, "difference": difference}
+
+
+def _scores(frame: Any) -> Scores:
+    return Scores(frame["id"].tolist(), frame["label"].to_numpy(), frame["score"].to_numpy(), frame["video"].tolist())
 
 
 def _corruption_column(cell: Cell) -> str:
@@ -164,8 +158,6 @@ def _corruption_column(cell: Cell) -> str:
 def _training(key: tuple[str, str], folder: Path) -> dict[str, Any]:
     preimage = json.loads((folder / "key.json").read_text(encoding="utf-8"))
     log = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
-    from dfbench.checkpoint import load_metadata
-
     kept = load_metadata(folder / "model.safetensors")["epoch"]
     return {
         "model": key[0],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,12 @@ def bootstrap_weights(clusters: Sequence[str] | NDArray[Any], replicates: int, s
         Counts (R, n), equal within a cluster. No rows at all where there are fewer than two clusters: one cluster says
         nothing about the spread between clusters.
     """
+    return _drawn(tuple(clusters), replicates, seed)
+
+
+# Every metric of every cell of a table asks for the same weights, one after the other.
+@lru_cache(maxsize=1)
+def _drawn(clusters: tuple[str, ...], replicates: int, seed: int) -> NDArray[np.int32]:
     names, members = np.unique(np.asarray(clusters), return_inverse=True)
     count = len(names)
     if count < 2:
@@ -50,6 +57,7 @@ def bootstrap_weights(clusters: Sequence[str] | NDArray[Any], replicates: int, s
         drawn += np.arange(rows)[:, None] * count
         counts = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
         weights[start : start + rows] = counts[:, members]
+    weights.flags.writeable = False
     return weights
 
 

@@ -6,25 +6,30 @@ from typing import Any
 
 from tabulate import tabulate
 
-_COLUMNS = (
-    ("accuracy", "accuracy"),
-    ("balanced_accuracy", "balanced acc."),
-    ("f1_macro", "macro-F1"),
-    ("auc", "AUC"),
-    ("tpr_at_fpr_1pct", "TPR@FPR1%"),
+FULL = (
+    ("accuracy", "accuracy", True),
+    ("balanced_accuracy", "balanced acc.", False),
+    ("f1_macro", "macro-F1", False),
+    ("auc", "AUC", True),
+    ("tpr_at_fpr_1pct", "TPR@FPR1%", False),
 )
-_DIFFERENCE = "auc"
+"""Columns of a table with room: metric, title, whether its interval is shown."""
+
+BRIEF = (("accuracy", "accuracy", False), ("auc", "AUC", False))
+"""Columns that fit a terminal of 80 characters."""
+
+Columns = tuple[tuple[str, str, bool], ...]
 
 
-def header() -> list[str]:
+def header(columns: Columns = FULL) -> list[str]:
     """Column names of the result table."""
-    titles = [title + (" [95%]" if name in ("accuracy", "auc") else "") for name, title in _COLUMNS]
+    titles = [title + (" [95%]" if interval else "") for _, title, interval in columns]
     return ["attack", "corruption", "defense", *titles, "AUC - baseline [95%]"]
 
 
-def rows(record: dict[str, Any], model: str) -> list[list[str]]:
+def rows(record: dict[str, Any], model: str, columns: Columns = FULL) -> list[list[str]]:
     """The table of one model, as text cells."""
-    return [_row(cell) for cell in record["cells"] if cell["model"] == model]
+    return [_row(cell, columns) for cell in record["cells"] if cell["model"] == model]
 
 
 def floor_line(record: dict[str, Any], model: str) -> str:
@@ -35,13 +40,12 @@ def floor_line(record: dict[str, Any], model: str) -> str:
     constant = max(cell["metrics"]["always_fake_accuracy"], cell["metrics"]["always_real_accuracy"])
     return (
         f"{cell['data']}, {cell['split']} split, n = {cell['n']}. A detector that always answers one class scores "
-        f"accuracy {constant:.3f} and balanced accuracy and AUC 0.500: "
-        "read every row against that floor."
+        f"accuracy {constant:.3f} and balanced accuracy and AUC 0.500: read every row against that floor."
     )
 
 
 def markdown(record: dict[str, Any]) -> str:
-    """``table.md``: one table per model, with the warnings that belong to it."""
+    """``table.md``: one table per model, and the warnings."""
     parts = []
     for model in dict.fromkeys(cell["model"] for cell in record["cells"]):
         parts.append(f"## {model}\n\n{floor_line(record, model)}\n")
@@ -56,16 +60,16 @@ def markdown(record: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _row(cell: dict[str, Any]) -> list[str]:
+def _row(cell: dict[str, Any], columns: Columns) -> list[str]:
     attack = cell["attack"] + (f" ({cell['note']})" if cell["note"] else "")
     start = [attack, cell["corruption_column"], cell["defense"]]
     if cell["status"] == "failed":
-        return [*start, "failed", *[""] * len(_COLUMNS)]
+        return [*start, "failed", *[""] * len(columns)]
     numbers = []
-    for name, _ in _COLUMNS:
+    for name, _, with_interval in columns:
         value, interval = cell["metrics"].get(name), cell["intervals"].get(name)
         text = "n/a" if value is None else f"{value:.3f}"
-        if interval and name in ("accuracy", "auc"):
+        if interval and with_interval:
             text += f" [{interval[0]:.2f}, {interval[1]:.2f}]"
         numbers.append(text)
     return [*start, *numbers, _difference(cell)]
@@ -73,9 +77,9 @@ def _row(cell: dict[str, Any]) -> list[str]:
 
 def _difference(cell: dict[str, Any]) -> str:
     versus = cell["versus_baseline"]
-    if not versus or _DIFFERENCE not in versus["difference"]:
+    found = versus["difference"].get("auc") if versus else None
+    if not found:
         return ""
-    found = versus["difference"][_DIFFERENCE]
     text = f"{found['value']:+.3f}"
     if not found["interval"]:
         return text

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dfbench import hookimpl
 from dfbench.contracts import DefenseSpec, Param
 
-_FROM_BASELINE = {"start": "none", "epochs": 4, "lr": 3e-4, "schedule": "hold", "label_smoothing": 0.0, "ema": 0.97}
+_FROM_BASELINE = {"start": "none", "epochs": 5, "lr": 3e-4, "schedule": "hold", "label_smoothing": 0.0, "ema": 0.97}
 
 _ADVERSARIAL = (
     Param("eps", float, 1 / 255, "largest L-inf bound of training, in [0, 1] pixels", low=0.001 / 255, high=1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -13,10 +14,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from dfbench.contracts import REQUIRED, Param, Spec
+from dfbench.contracts import REQUIRED, DefenseSpec, Param
 from dfbench.errors import DfbenchError, UsageError, did_you_mean
 from dfbench.grammar import Expr, format_expr, format_value, parse
 from dfbench.plugins import BrokenPlugin, Registered, duplicate_message
+from dfbench.recipe import recipe_params
 from dfbench.registry import KINDS, Component, Registry, load_registry
 from dfbench.schema import default_of, describe
 
@@ -120,15 +122,18 @@ def _print_component(registry: Registry, registered: Registered, expr: Expr, con
         facts.add_row("size", Text(_size(registry, expr)))
     console.print(facts, "")
     if spec.params:
-        console.print(_parameter_table(spec), "")
+        console.print(_parameter_table(spec.params), "")
+    if isinstance(spec, DefenseSpec):
+        console.print(Text("training recipe, set in the same place:"))
+        console.print(_parameter_table(recipe_params(spec.recipe)), "")
     _print_docstring(_docstring(registered), console)
 
 
-def _parameter_table(spec: Spec) -> Table:
+def _parameter_table(params: Sequence[Param]) -> Table:
     table = Table(box=None)
     for column in ("parameter", "type", "default", "takes", "meaning"):
         table.add_column(column, style="bold" if column == "parameter" else None, overflow="fold")
-    for p in spec.params:
+    for p in params:
         default = "required" if p.default is REQUIRED else format_value(default_of(p))
         table.add_row(p.name, p.type.__name__, *map(Text, (default, describe(p), p.help)))
     return table

@@ -131,24 +131,27 @@ def _device(name: str) -> Any:
 
 
 def _show(record: dict[str, Any], out: Path) -> None:
+    """Print the tables, with as many columns as the terminal has room for, and the warnings."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    from dfbench.tables import floor_line, header, rows
+    from dfbench.tables import BRIEF, FULL, floor_line, header, rows
 
     console = Console()
+    columns = FULL if console.width >= 150 else BRIEF
     for model in dict.fromkeys(cell["model"] for cell in record["cells"]):
-        table = Table(title=f"{model}", caption=floor_line(record, model), title_style="bold", caption_justify="left")
-        for number, name in enumerate(header()):
-            table.add_column(name, justify="left" if number < 3 else "right", overflow="fold")
+        table = Table(title=Text(model, style="bold"), caption=Text(floor_line(record, model)), caption_justify="left")
+        for number, name in enumerate(header(columns)):
+            table.add_column(Text(name), justify="left" if number < 3 else "right", overflow="fold")
         previous = None
-        for row in rows(record, model):
+        for row in rows(record, model, columns):
             if previous not in (None, row[:2]):
                 table.add_section()
             shown = row if row[:2] != previous else ["", "", *row[2:]]
             previous = row[:2]
-            table.add_row(*(f"[bold]{t.strip('*')}[/]" if t.startswith("**") else t.replace("[", r"\[") for t in shown))
+            table.add_row(*(Text(t.strip("*"), style="bold" if t.startswith("**") else "") for t in shown))
         console.print(table)
     for text in record["warnings"]:
-        console.print(f"[yellow]warning:[/] {text}", markup=True, highlight=False)
-    console.print(f"written to {out}: record.json, scores.parquet, table.md, checkpoints/", highlight=False)
+        console.print(Text(f"warning: {text}", style="yellow"))
+    console.print(Text(f"written to {out}: record.json, scores.parquet, table.md, checkpoints/"))

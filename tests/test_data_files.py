@@ -424,3 +424,11 @@ def test_the_contact_sheet_of_any_data_set_shows_the_image_itself(tmp_path, cach
     reals = {split.pixels(i).tobytes() for i, sample in enumerate(split.samples) if sample.label == REAL}
     assert len(shown) == 3
     assert shown <= reals
+
+
+def test_files_numbered_over_their_class_are_videos_of_their_own() -> None:
+    from dfbench_data.folder import guess_video
+
+    assert guess_video("real_0001", []) == ("real_0001", "real_0001")
+    assert guess_video("fake-17", []) == ("fake-17", "fake-17")
+    assert guess_video("Ann_Lee_0001", [])[0] == "Ann_Lee"

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 
 class _SilentTask:
@@ -28,11 +29,10 @@ class Silent:
 class _BarTask:
     def __init__(self, console: Console, title: str, total: int) -> None:
         self._progress = RichProgress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(bar_width=24),
+            TextColumn("[bold]{task.description}", table_column=Column(max_width=36, no_wrap=True)),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("eta"),
             TimeRemainingColumn(),
             TextColumn("[dim]{task.fields[note]}"),
             console=console,

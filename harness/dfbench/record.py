@@ -174,13 +174,17 @@ def _warnings(outcome: Outcome, cells: Sequence[dict[str, Any]]) -> list[str]:
     found = [
         f"model {model}: random start, no pretrained weights" for model, w in outcome.weights.items() if not w["sha256"]
     ]
+    constant: dict[str, list[str]] = {}
     for cell, row in zip(outcome.cells, cells, strict=True):
         name = f"{row['model']} | {row['defense']} | {row['attack']} | {row['corruption']}"
         if row["status"] == "failed":
             found.append(f"{name}: failed: {row['reason']}")
         elif cell.frame is not None and cell.frame["score"].ge(0.5).nunique() == 1:
-            answer = "fake" if cell.frame["score"].iloc[0] >= 0.5 else "real"
-            found.append(f"{name}: answers {answer!r} to every image; its accuracy is that of a constant predictor")
+            constant.setdefault("fake" if cell.frame["score"].iloc[0] >= 0.5 else "real", []).append(name)
+    for answer, names in constant.items():
+        found.append(
+            f"answers {answer!r} to every image, so that its accuracy is a constant predictor's: {'; '.join(names)}"
+        )
     return found
 
 
@@ -195,7 +199,17 @@ def write_results(out: Path, record: dict[str, Any], outcome: Outcome, table: st
     Raises:
         StorageError: the folder cannot be written, or the disk is full.
     """
-    frames = [cell.frame.assign(cell=number) for number, cell in enumerate(outcome.cells) if cell.frame is not None]
+    frames = [
+        cell.frame.assign(
+            cell=number,
+            model=cell.arm.model.label,
+            defense=cell.arm.plan.label,
+            attack=cell.scenario.attack_label,
+            corruption=cell.scenario.corruption_label,
+        )
+        for number, cell in enumerate(outcome.cells)
+        if cell.frame is not None
+    ]
     if frames:
         scores = pd.concat(frames, ignore_index=True)
         write_atomic(out / "scores.parquet", lambda path: scores.to_parquet(path, index=False))

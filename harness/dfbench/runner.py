@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import traceback
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from dfbench.contracts import SPLITS, Attack, Corruption, Dataset, LearnedAttack
 from dfbench.errors import DfbenchError, StorageError
 from dfbench.evaluate import fit_attack, load_cell, save_cell, score_cells
 from dfbench.hygiene import check_splits
-from dfbench.keys import core_version, digest
+from dfbench.keys import core_version, digest, file_sha256
 from dfbench.loader import check_pixels
 from dfbench.registry import Component
 from dfbench.rng import derive_seed
@@ -108,14 +109,37 @@ class Runner:
     # --- the run -----------------------------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Everything that can go wrong before training goes wrong here: data, splits, and every model."""
+        """Everything that can go wrong before training goes wrong here: every model, the data, and the splits."""
+        fresh: dict[str, nn.Module] = {}
+        smallest: dict[str, int] = {}
+        for component in self.config.models:
+            # A model that was checked before is not built again: a run answered from the cache imports no network.
+            if found := self.store.find("models", self._model_key(component)):
+                known = json.loads((found / "model.json").read_text(encoding="utf-8"))
+                self.weights[component.label], smallest[component.label] = known["weights"], known["min_size"]
+            else:
+                fresh[component.label] = self._fresh_model(component)
         self.dataset.prepare(str(self.store.root / "data"), self.progress)
         self.counts = check_splits(self.dataset, self.config.data.label)
         for name in SPLITS:
             split = self.dataset.split(name)
             height, width, _ = check_pixels(split.pixels(0), split.samples[0].id, None).shape
         for component in self.config.models:
-            check_model(self._fresh_model(component), min(height, width), self.device, name=component.label)
+            label, size = component.label, min(height, width)
+            if label not in fresh and size >= smallest[label]:
+                continue
+            model: Any = fresh[label] if label in fresh else self._fresh_model(component)
+            check_model(model, size, self.device, name=label)
+            with self.store.publish("models", self._model_key(component)) as folder:
+                about = {"weights": self.weights[label], "min_size": model.min_size}
+                (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+
+    @staticmethod
+    def _model_key(component: Component) -> dict[str, Any]:
+        """The pre-image of what is known of an untrained model; a parameter that names a file counts by its content."""
+        texts = {name: Path(value) for name, value in component.params.items() if isinstance(value, str) and value}
+        files = {name: file_sha256(path) for name, path in texts.items() if path.is_file()}
+        return {"model": component.identity(), "files": files, "code": core_version("threat")}
 
     def run(self) -> Outcome:
         """Prepare, train and evaluate; a cell that fails is kept with its reason, and the others go on."""

@@ -38,10 +38,8 @@ def storage_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             cure = "free some space, or choose another place with --out or --cache; finished work is kept"
             raise StorageError(f"no space left while writing {path}: {cure}") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            cure = "choose a folder you can write to with --out or --cache"
-            raise StorageError(f"cannot write {path} ({error.strerror}): {cure}") from error
-        raise
+        cure = "choose a folder you can write to with --out or --cache"
+        raise StorageError(f"cannot write {path} ({error.strerror or error}): {cure}") from error
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:

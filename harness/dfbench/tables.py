@@ -24,7 +24,7 @@ Columns = tuple[tuple[str, str, bool], ...]
 def header(columns: Columns = FULL) -> list[str]:
     """Column names of the result table."""
     titles = [title + (" [95%]" if interval else "") for _, title, interval in columns]
-    return ["attack", "corruption", "defense", *titles, "AUC - baseline [95%]"]
+    return ["attack", "corruption", "defense", *titles, "AUC - baseline" + (" [95%]" if columns is FULL else "")]
 
 
 def rows(record: dict[str, Any], model: str, columns: Columns = FULL) -> list[list[str]]:
@@ -72,10 +72,10 @@ def _row(cell: dict[str, Any], columns: Columns) -> list[str]:
         if interval and with_interval:
             text += f" [{interval[0]:.2f}, {interval[1]:.2f}]"
         numbers.append(text)
-    return [*start, *numbers, _difference(cell)]
+    return [*start, *numbers, _difference(cell, with_interval=columns is FULL)]
 
 
-def _difference(cell: dict[str, Any]) -> str:
+def _difference(cell: dict[str, Any], *, with_interval: bool) -> str:
     versus = cell["versus_baseline"]
     found = versus["difference"].get("auc") if versus else None
     if not found:
@@ -84,5 +84,5 @@ def _difference(cell: dict[str, Any]) -> str:
     if not found["interval"]:
         return text
     low, high = found["interval"]
-    text += f" [{low:+.2f}, {high:+.2f}]"
+    text += f" [{low:+.2f}, {high:+.2f}]" if with_interval else ""
     return f"**{text}**" if low > 0 or high < 0 else text

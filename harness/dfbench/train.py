@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from dfbench import checkpoint
@@ -270,6 +269,8 @@ def _save_state(state: dict[str, Any], path: Path) -> None:
 
 def roc_auc(y: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:
     """Area under the ROC curve (Mann-Whitney U, ties count half); NaN where one class is absent."""
+    from scipy.stats import rankdata  # here: a run that trains nothing need not wait for this import
+
     positive = int((y == 1).sum())
     negative = len(y) - positive
     if not positive or not negative:

@@ -26,9 +26,10 @@ class Folder(ImageSet):
 
     The video is guessed from the file name: the name without its last number (``033_097_12.png`` gives ``033_097``,
     ``Ann_Lee_0001.jpg`` gives ``Ann_Lee``). Where nothing else is in the name it is the folder, if one lies beneath
-    ``real/`` or ``fake/`` (``real/033/0001.png`` gives ``033``), else the whole name. Without split folders, images
-    whose guesses agree, once more without a last number (``033``), stay in one split, real and fake alike. Who is shown
-    cannot be told from names: where one person is in several videos, use a manifest.
+    ``real/`` or ``fake/`` (``real/033/0001.png`` gives ``033``), else the whole name; so it is where only the class is
+    (``real_0001.png``). Without split folders, images whose guesses agree, once more without a last number (``033``),
+    stay in one split, real and fake alike. Who is shown cannot be told from names: where one person is in several
+    videos, use a manifest.
 
     Args:
         path: the tree.
@@ -84,5 +85,8 @@ class Folder(ImageSet):
 
 def guess_video(stem: str, folders: Sequence[str]) -> tuple[str, str]:
     """The video that an image seems to come from, and the coarser name that binds it when splits are made."""
-    video = _NUMBER.sub("", stem) or (folders[-1] if folders else stem)
+    name = _NUMBER.sub("", stem)
+    if name.lower() in CLASS_NAMES:  # real_0001.png: a running number over the class, not frames of one video
+        return stem, stem
+    video = name or (folders[-1] if folders else stem)
     return video, _NUMBER.sub("", video) or video

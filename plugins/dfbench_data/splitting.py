@@ -36,7 +36,8 @@ def complete_splits(source: Path, entries: Sequence[Entry], hashes: Sequence[str
     if len(groups) < len(wanted):
         raise DataError(
             f"{source} has {len(groups)} groups of images, too few for {', '.join(wanted[:-1])} and {wanted[-1]}: add "
-            "images of other people or videos, or give the splits yourself"
+            "images of other people or videos, or give the splits yourself (images whose file names differ in the last "
+            "number alone count as one video)"
         )
     chosen = grouping.assign(
         groups,

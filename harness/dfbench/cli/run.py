@@ -132,6 +132,7 @@ def _device(name: str) -> Any:
 
 def _show(record: dict[str, Any], out: Path) -> None:
     """Print the tables, with as many columns as the terminal has room for, and the warnings."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -141,7 +142,12 @@ def _show(record: dict[str, Any], out: Path) -> None:
     console = Console()
     columns = FULL if console.width >= 150 else BRIEF
     for model in dict.fromkeys(cell["model"] for cell in record["cells"]):
-        table = Table(title=Text(model, style="bold"), caption=Text(floor_line(record, model)), caption_justify="left")
+        table = Table(
+            title=Text(model, style="bold"),
+            caption=Text(floor_line(record, model)),
+            caption_justify="left",
+            box=box.SIMPLE_HEAD,
+        )
         for number, name in enumerate(header(columns)):
             table.add_column(Text(name), justify="left" if number < 3 else "right", overflow="fold")
         previous = None

@@ -24,7 +24,7 @@ Columns = tuple[tuple[str, str, bool], ...]
 def header(columns: Columns = FULL) -> list[str]:
     """Column names of the result table."""
     titles = [title + (" [95%]" if interval else "") for _, title, interval in columns]
-    return ["attack", "corruption", "defense", *titles, "AUC - baseline" + (" [95%]" if columns is FULL else "")]
+    return ["attack", "corruption", "defense", *titles, "AUC - baseline [95%]" if columns is FULL else "AUC gain"]
 
 
 def rows(record: dict[str, Any], model: str, columns: Columns = FULL) -> list[list[str]]:

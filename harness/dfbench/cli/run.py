@@ -147,16 +147,21 @@ def _show(record: dict[str, Any], out: Path) -> None:
             caption=Text(floor_line(record, model)),
             caption_justify="left",
             box=box.SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
         )
-        for number, name in enumerate(header(columns)):
-            table.add_column(Text(name), justify="left" if number < 3 else "right", overflow="fold")
+        body = rows(record, model, columns)
+        compared = any(row[-1] for row in body)  # without a defended arm there is nothing to compare
+        for number, name in enumerate(header(columns)[: None if compared else -1]):
+            widest = min(26, max(len(row[number]) for row in body)) if number < 3 else None
+            table.add_column(Text(name), justify="left" if number < 3 else "right", overflow="fold", min_width=widest)
         previous = None
-        for row in rows(record, model, columns):
+        for row in body:
             if previous not in (None, row[:2]):
                 table.add_section()
             shown = row if row[:2] != previous else ["", "", *row[2:]]
             previous = row[:2]
-            table.add_row(*(Text(t.strip("*"), style="bold" if t.startswith("**") else "") for t in shown))
+            cells = shown if compared else shown[:-1]
+            table.add_row(*(Text(t.strip("*"), style="bold" if t.startswith("**") else "") for t in cells))
         console.print(table)
     for text in record["warnings"]:
         console.print(Text(f"warning: {text}", style="yellow"))

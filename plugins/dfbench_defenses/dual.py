@@ -38,7 +38,7 @@ class Dual(PGDTraining):
         eps: float = 1 / 255,
         eps_start: float = 0.2 / 255,
         target: float = 0.58,
-        steps: int = 1,
+        steps: int = 2,
         clean_weight: float = 0.0,
         pgd_weight: float = 1.0,
         val_eps: float = 0.5 / 255,

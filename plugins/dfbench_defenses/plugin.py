@@ -13,7 +13,7 @@ _ADVERSARIAL = (
     Param("eps", float, 1 / 255, "largest L-inf bound of training, in [0, 1] pixels", low=0.001 / 255, high=1),
     Param("eps_start", float, 0.2 / 255, "bound that training begins with", low=0.001 / 255, high=1),
     Param("target", float, 0.58, "adversarial cross-entropy below which the bound is raised", low=0, high=10),
-    Param("steps", int, 1, "PGD steps; one starts at the clean image, several start at random", low=1, high=1000),
+    Param("steps", int, 2, "PGD steps; one starts at the clean image, several start at random", low=1, high=1000),
     Param("clean_weight", float, 0.0, "weight of the clean loss", low=0),
     Param("pgd_weight", float, 1.0, "weight of the loss on PGD images", low=0),
     Param("val_eps", float, 0.5 / 255, "bound of the attack that epochs are chosen by", low=0, high=1),

@@ -25,7 +25,7 @@ def dfbench_attacks():
 
 @hookimpl
 def dfbench_models():
-    for name in ("OneLogit", "Probabilities", "NoGradient", "Large"):
+    for name in ("OneLogit", "Probabilities", "NoGradient", "Large", "NoWeights"):
         yield ModelSpec(f"bad-{name}", f"dfbench_bad.parts:{name}", "breaks its contract")
 
 @hookimpl
@@ -85,6 +85,11 @@ class Probabilities(Base):
 class NoGradient(Base):
     def forward(self, x):
         return super().forward(x.round())
+
+class NoWeights(Base):
+    def __init__(self):
+        super().__init__()
+        del self.weights
 
 class Large(Base):
     def __init__(self):
@@ -188,6 +193,7 @@ def test_a_corruption_that_leaves_the_range_fails_without_the_cells_beside_it(
         ("bad-Probabilities", "returned probabilities"),
         ("bad-NoGradient", "zero gradient at its input"),
         ("bad-Large", "takes images from 512 x 512"),
+        ("bad-NoWeights", "does not tell its weights"),
     ],
 )
 def test_a_model_that_breaks_its_contract_is_refused_before_training(

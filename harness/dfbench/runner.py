@@ -15,8 +15,8 @@ from torch import nn
 
 from dfbench import checkpoint
 from dfbench.config import DefensePlan, RunConfig, Scenario
-from dfbench.contracts import SPLITS, Attack, Corruption, Dataset, LearnedAttack, Progress
-from dfbench.errors import DfbenchError, StorageError
+from dfbench.contracts import SPLITS, Attack, Corruption, Dataset, LearnedAttack, Progress, Weights
+from dfbench.errors import ContractError, DfbenchError, StorageError
 from dfbench.evaluate import fit_attack, load_cell, save_cell, score_cells
 from dfbench.hygiene import check_splits
 from dfbench.keys import core_version, digest, file_sha256
@@ -222,6 +222,11 @@ class Runner:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.config.seed, "model", component.label))
             model: Any = component.build()
+        if not isinstance(getattr(model, "weights", None), Weights):
+            raise ContractError(
+                f"the model {component.label!r} does not tell its weights: set self.weights = Weights(name, sha256) in "
+                "its constructor, see dfbench.contracts.Model"
+            )
         self.weights[component.label] = {"name": model.weights.name, "sha256": model.weights.sha256}
         return model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[no-any-return]
 

@@ -30,7 +30,7 @@ class PGDTraining(Defense):
             the bound back.
         steps: PGD steps. One step starts at the clean image and has length eps; several start at random, and have
             length ``1.5 * eps / steps``.
-        clean_weight, pgd_weight: weights of the two losses.
+        clean_weight, pgd_weight: weights of the two losses; by default PGD images alone are trained on.
         val_eps: the bound of the validation attack that epochs are chosen by, beside the clean images.
     """
 

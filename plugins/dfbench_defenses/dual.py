@@ -20,8 +20,8 @@ class Dual(PGDTraining):
 
     At every step, in this order: PGD images are made; the U-Net takes one step against the frozen detector, through a
     differentiable clamp, on ``margin + tv * TV(delta/eps) + freq * LF(delta/eps)`` (see ``dfbench.perturbation``); it
-    draws fresh perturbations, detached; the detector minimises the sum of its clean, PGD and U-Net losses. Both
-    attackers share the curriculum's bound.
+    draws fresh perturbations, detached; the detector minimises the weighted sum of its clean, PGD and U-Net losses.
+    Both attackers share the curriculum's bound.
 
     Args:
         eps, eps_start, target, steps, clean_weight, pgd_weight, val_eps: as :class:`PGDTraining`.

@@ -32,7 +32,7 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
     yield DefenseSpec(
         "pgd-at",
         "dfbench_defenses.adversarial:PGDTraining",
-        "PGD adversarial training: clean loss plus the loss on PGD images",
+        "PGD adversarial training: the loss on PGD images, and on clean ones by clean_weight",
         params=_ADVERSARIAL,
         source="Madry et al., ICLR 2018, arXiv:1706.06083",
         recipe=_FROM_BASELINE,

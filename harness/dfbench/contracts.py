@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     import numpy as np
     from torch import Tensor, nn
 
@@ -106,9 +108,25 @@ class CorruptionSpec(Spec):
 
 @dataclass(frozen=True)
 class DatasetSpec(Spec):
-    """Target: ``(**params) -> Dataset``."""
+    """Target: ``(**params) -> Dataset``.
 
+    Args:
+        expects: what must lie on the user's disk, in words: folders, files, where to get them.
+        corpus: ``"package.module:Class"`` of the :class:`~dfbench.corpus.Corpus` that reads the download in its
+            official layout; ``dfbench data check`` and ``dfbench data prepare --root`` work on it. Empty: there is
+            nothing to prepare.
+    """
+
+    expects: str = ""
+    corpus: str = ""
     kind: ClassVar[str] = "dataset"
+
+
+@dataclass(frozen=True)
+class DetectorSpec(Spec):
+    """Target: ``(**params) -> FaceDetector`` (:mod:`dfbench.faces`). Its spec counts for the identity of the crops."""
+
+    kind: ClassVar[str] = "detector"
 
 
 @dataclass(frozen=True)
@@ -202,9 +220,24 @@ class Corruption(ABC):
     label: str = ""
     """Column name in tables where it must differ from the expression typed, e.g. ``h264_intra_crf23``."""
 
+    clip_label: str = ""
+    """Name of what ``clip`` does, where its pixels differ from the image-level ones, e.g. ``h264_clip_crf23``."""
+
+    temporal: bool = False
+    """Whether a frame that leaves ``clip`` depends on other frames, so that the whole clip must go through it."""
+
     @abstractmethod
     def __call__(self, x: Tensor, rng: SampleRng) -> Tensor:
         """Corrupted images, shape and range of ``x`` (B, 3, H, W) in [0, 1]."""
+
+    def clip(self, frames: Iterator[np.ndarray[Any, Any]], rate: Fraction) -> Iterator[np.ndarray[Any, Any]]:
+        """A whole clip on its way: RGB uint8 frames (H, W, 3) in and out, as many and in the same order.
+
+        Used by ``dfbench data prepare --recompress``, before faces are detected. ``rate`` is in frames per second.
+        Must work frame by frame: a long clip does not fit in memory. Optional: a corruption that does not override it
+        cannot re-encode clips.
+        """
+        raise NotImplementedError
 
 
 class Defense:
@@ -282,6 +315,7 @@ class Sample:
         video: the unit that frames are averaged over and intervals are clustered by; the id itself for single images.
         identities: every person in the image, source and target; no identity may be in two splits.
         manipulation: how the fake was made; empty for real images.
+        phash: perceptual hash of the pixels (hex) where it is already known; the leakage audit computes it elsewhere.
     """
 
     id: str
@@ -289,6 +323,7 @@ class Sample:
     video: str
     identities: tuple[str, ...] = ()
     manipulation: str = ""
+    phash: str = ""
 
 
 class Split(ABC):
@@ -308,20 +343,34 @@ class Split(ABC):
 class Dataset(ABC):
     """Samples in identity-disjoint splits ``train``, ``val`` and ``test``."""
 
+    video_level: bool = False
+    """Whether samples are frames, so that mean scores per video mean something. Known after ``prepare``."""
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the content: pixels, labels, splits and whatever else decides a sample. Location-free."""
+        """SHA-256 (hex) of the content: pixels, labels, splits and whatever else decides a sample.
+
+        Free of any location: a data set moved to another disk keeps it, and so do the results it is the key of.
+        """
 
     @abstractmethod
     def split(self, name: str) -> Split:
         """The split ``train``, ``val`` or ``test``."""
 
     def prepare(self, cache: str, progress: Progress) -> None:
-        """Do the slow work once (decode, detect, crop) and keep it under the folder ``cache``. Called before use."""
+        """Do the slow work once (decode, crop, draw) and keep it under the folder ``cache``. Called before use."""
 
     def notes(self) -> list[str]:
         """What a reader of the numbers must know, e.g. samples that were skipped and why."""
+        return []
+
+    def preparation(self) -> dict[str, Any]:
+        """How the pixels came to be (detector, size, margin, recompression, ...), as plain data for the record."""
+        return {}
+
+    def verify(self, progress: Progress) -> list[str]:
+        """Read every stored pixel and tell what no longer agrees with its checksum; used by ``dfbench data audit``."""
         return []
 
 

@@ -22,7 +22,16 @@ from collections.abc import Iterable
 
 import pluggy
 
-from dfbench.contracts import AttackSpec, CorruptionSpec, DatasetSpec, DefenseSpec, MetricSpec, ModelSpec, Spec
+from dfbench.contracts import (
+    AttackSpec,
+    CorruptionSpec,
+    DatasetSpec,
+    DefenseSpec,
+    DetectorSpec,
+    MetricSpec,
+    ModelSpec,
+    Spec,
+)
 
 PROJECT = "dfbench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -55,6 +64,11 @@ def dfbench_datasets() -> Iterable[DatasetSpec]:  # type: ignore[empty-body]
 
 
 @hookspec
+def dfbench_detectors() -> Iterable[DetectorSpec]:  # type: ignore[empty-body]
+    """Yield a :class:`~dfbench.contracts.DetectorSpec` for each face detector of ``dfbench data prepare``."""
+
+
+@hookspec
 def dfbench_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
     """Yield a :class:`~dfbench.contracts.MetricSpec` for each metric."""
 
@@ -65,6 +79,7 @@ SPEC_OF_HOOK: dict[str, type[Spec]] = {
     "dfbench_attacks": AttackSpec,
     "dfbench_corruptions": CorruptionSpec,
     "dfbench_datasets": DatasetSpec,
+    "dfbench_detectors": DetectorSpec,
     "dfbench_metrics": MetricSpec,
 }
 """What each hook yields, in the order in which components are listed."""

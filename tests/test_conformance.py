@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import corpora
 import numpy as np
 import pytest
 from PIL import Image
@@ -19,12 +20,13 @@ from dfbench.testing import (
     check_corruption,
     check_dataset,
     check_defense,
+    check_detector,
     check_metric,
     check_model,
     check_spec,
 )
 
-FAMILIES = ("models", "defenses", "attacks", "corruptions", "data", "metrics")
+FAMILIES = ("models", "defenses", "attacks", "corruptions", "data", "detectors", "metrics")
 TORCHATTACKS = ("torchattacks/DIFGSM", "torchattacks/TIFGSM")
 SLOW_MODELS = ("hybrid-seed",)
 MODELS = {"timm": {"name": "resnet18"}}
@@ -56,7 +58,7 @@ def check(function: Callable[..., None], *args: Any, **params: Any) -> None:
         pytest.skip(str(error))
 
 
-@pytest.mark.parametrize("spec", built_in("model", "defense", "attack", "corruption", "dataset", "metric"))
+@pytest.mark.parametrize("spec", built_in("model", "defense", "attack", "corruption", "dataset", "detector", "metric"))
 def test_the_spec_says_what_the_target_takes(spec: Spec) -> None:
     check(check_spec, spec)
 
@@ -84,6 +86,11 @@ def test_the_model_conforms(spec: Spec) -> None:
 @pytest.mark.parametrize("spec", built_in("defense"))
 def test_the_defense_conforms(spec: Spec) -> None:
     check(check_defense, spec)
+
+
+@pytest.mark.parametrize("spec", built_in("detector"))
+def test_the_detector_conforms(spec: Spec) -> None:
+    check(check_detector, spec, np.stack(corpora.photographs(3)))
 
 
 @pytest.fixture

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from dfbench.contracts import Spec
+from dfbench.contracts import DatasetSpec, Spec
 from dfbench.errors import ContractError, DfbenchError, UsageError, did_you_mean
 from dfbench.grammar import Expr, format_expr, parse, parse_sum
 from dfbench.hookspecs import SPEC_OF_HOOK
 from dfbench.plugins import Plugins, Registered, duplicate_message, load
 from dfbench.schema import bind, default_of
 from dfbench.sources import source_hash
+
+if TYPE_CHECKING:
+    from dfbench.corpus import Corpus
 
 KINDS = tuple(spec.kind for spec in SPEC_OF_HOOK.values())
 
@@ -59,16 +63,7 @@ class Component:
             MissingDependency: an optional package is not installed.
             ContractError: the target cannot be imported.
         """
-        module, _, path = self.spec.target.partition(":")
-        try:
-            target: Any = importlib.import_module(module)
-            for name in path.split("."):
-                target = getattr(target, name)
-        except DfbenchError:
-            raise
-        except Exception as error:
-            raise self._broken("cannot be imported", error) from error
-        return target
+        return self._import(self.spec.target)
 
     def build(self) -> Any:
         """Import the target and call it with the parameters.
@@ -77,18 +72,46 @@ class Component:
             MissingDependency: an optional package is not installed.
             ContractError: the target cannot be imported, or fails when called.
         """
-        target = self.load()
+        return self._call(self.load(), **self.params)
+
+    def corpus(self, root: Path, compression: str) -> Corpus:
+        """The reader of a data set's download, see :class:`~dfbench.corpus.Corpus`.
+
+        Raises:
+            UsageError: the data set is not prepared from a download.
+            DataError: there is no such folder or compression level.
+            ContractError: the reader cannot be imported, or fails when called.
+        """
+        target = self.spec.corpus if isinstance(self.spec, DatasetSpec) else ""
+        if not target:
+            raise UsageError(f"the data set {self.spec.name!r} is not made from a download: leave --root out")
+        reader: Corpus = self._call(self._import(target), root, compression)
+        return reader
+
+    def _import(self, path: str) -> Any:
+        module, _, name = path.partition(":")
         try:
-            return target(**self.params)
+            target: Any = importlib.import_module(module)
+            for part in name.split("."):
+                target = getattr(target, part)
         except DfbenchError:
             raise
         except Exception as error:
-            raise self._broken("cannot be built", error) from error
+            raise self._broken("cannot be imported", path, error) from error
+        return target
 
-    def _broken(self, what: str, error: Exception) -> ContractError:
+    def _call(self, target: Any, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            return target(*arguments, **keywords)
+        except DfbenchError:
+            raise
+        except Exception as error:
+            raise self._broken("cannot be built", self.spec.target, error) from error
+
+    def _broken(self, what: str, path: str, error: Exception) -> ContractError:
         return ContractError(
             f"the {self.spec.kind} {self.label!r} of {self.registered.provider} {what} "
-            f"(target {self.spec.target}): {type(error).__name__}: {error}"
+            f"(target {path}): {type(error).__name__}: {error}"
         )
 
 

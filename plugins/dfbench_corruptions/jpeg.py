@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +28,17 @@ class Jpeg(Corruption):
 
     def __init__(self, quality: int = 50) -> None:
         self.quality = quality
+        self.clip_label = f"jpeg_frames_q{quality}"
 
     def __call__(self, x: Tensor, rng: SampleRng) -> Tensor:
         """See :class:`~dfbench.contracts.Corruption`."""
         pixels = (x.detach() * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
         decoded = np.stack([self._round_trip(image) for image in pixels])
         return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(x) / 255
+
+    def clip(self, frames: Iterator[NDArray[Any]], rate: Fraction) -> Iterator[NDArray[Any]]:
+        """See :class:`~dfbench.contracts.Corruption`."""
+        return map(self._round_trip, frames)
 
     def _round_trip(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """One RGB image (H, W, 3), uint8, encoded and decoded."""

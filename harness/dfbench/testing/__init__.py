@@ -17,6 +17,7 @@ test can skip. The built-in components pass the same kit.
 
 from dfbench.testing.data import check_dataset
 from dfbench.testing.defense import check_defense
+from dfbench.testing.detector import check_detector
 from dfbench.testing.images import check_attack, check_corruption
 from dfbench.testing.metric import check_metric
 from dfbench.testing.model import check_model
@@ -27,6 +28,7 @@ __all__ = [
     "check_corruption",
     "check_dataset",
     "check_defense",
+    "check_detector",
     "check_metric",
     "check_model",
     "check_spec",

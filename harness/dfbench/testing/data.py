@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dfbench.audit import audit
 from dfbench.contracts import SPLITS, Dataset, Spec, Split
 from dfbench.hygiene import check_splits
 from dfbench.loader import check_pixels
@@ -45,6 +46,8 @@ def check_dataset(what: Spec | Component, cache: Path, *, samples: int = 6, **pa
             for index in indices:
                 shape = check_pixels(split.pixels(index), split.samples[index].id, shape).shape
             _check_deterministic(split, other, indices, name, who)
+        leaks = audit(first, component.label, None, Silent())
+        assert not leaks, f"{who} leaks: {'; '.join(leak.message for leak in leaks)}"
         check_pickle(component, who)
 
 

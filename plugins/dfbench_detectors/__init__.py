@@ -1,0 +1,1 @@
+"""dfbench built-ins: face detectors, registered exactly like a third party's."""

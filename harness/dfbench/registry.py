@@ -100,7 +100,7 @@ class Component:
             raise self._broken("cannot be imported", path, error) from error
         return target
 
-    def _call(self, target: Any, *arguments: Any, **keywords: Any) -> Any:
+    def _call(self, target: Any, /, *arguments: Any, **keywords: Any) -> Any:
         try:
             return target(*arguments, **keywords)
         except DfbenchError:

@@ -29,7 +29,7 @@ class Folder(ImageSet):
     ``real/`` or ``fake/`` (``real/033/0001.png`` gives ``033``), else the whole name; so it is where only the class is
     (``real_0001.png``). Without split folders, images whose guesses agree, once more without a last number (``033``),
     stay in one split, real and fake alike. Who is shown cannot be told from names: where one person is in several
-    videos, use a manifest.
+    videos, use a manifest; so it is for scores averaged over videos, which a guess is not good enough for.
 
     Args:
         path: the tree.

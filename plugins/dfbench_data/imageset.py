@@ -50,7 +50,7 @@ class ImageSet(Dataset):
         """Check and decode every image, or load them where the same content was prepared before.
 
         Raises:
-            DataError: missing, empty, one class only, unusable images, or splits that share people or images.
+            DataError: missing, empty, one class only, or unusable images.
             StorageError: the cache cannot be written, or is damaged.
         """
         entries = sorted(self.entries(), key=lambda entry: entry.sample.id)
@@ -62,7 +62,7 @@ class ImageSet(Dataset):
                 advance(1)
         check_contents(self.path, entries, hashes)
         entries, notes = complete_splits(self.path, entries, hashes)
-        check_splits(self.path, entries, hashes)
+        check_splits(self.path, entries)
         rows = [{**vars(entry.sample), "split": entry.split} for entry in entries]
         folder = Path(cache) / f"images-{_digest(VERSION, self.size, rows, hashes)[:16]}"
         loaded = store.load(folder)

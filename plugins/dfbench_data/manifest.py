@@ -27,6 +27,7 @@ class Manifest(ImageSet):
     ``target_identity`` (who is in the image; for a real one either), ``manipulation`` (default for fakes: ``fake``).
     Empty cells are unknown; all rows have a split, or none has. Other columns are ignored, which ``notes()`` tells; but
     a name close to one of these is an error, lest a misspelt identity let people leak from one split to another.
+    Scores are averaged over videos, too, where ``video`` is given for more than one image of some video.
 
     Args:
         path: the ``.csv`` or ``.parquet`` file.
@@ -49,6 +50,8 @@ class Manifest(ImageSet):
             raise DataError(
                 f"{self.path}: {len(unset)} rows have no split: {few(unset)}: give it to all rows or to none"
             )
+        videos = [row["video"] for row in rows if row.get("video")]
+        self.video_level = len(set(videos)) < len(videos)
         names = _relative(files, self.path.parent.absolute())
         return [self._entry(row, file, name) for row, file, name in zip(rows, files, names, strict=True)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dfbench.cli.data.common import CACHE, DEBUG, prepared
+from dfbench.cli.data.common import CACHE, DEBUG, prepared, show_counts
 
 if TYPE_CHECKING:
     from dfbench.preparation.engine import Report
@@ -58,30 +58,9 @@ def command(data: str, root: Path | None, cache: Path | None, debug: bool, **opt
     if root is None:
         if given:
             raise UsageError(f"--{given[0]} is about a download: give its folder with --root")
-        _show_counts(data, cache)
+        show_counts(data, *prepared(data, cache))
     else:
         _from_download(load_registry(), data, root, options)
-
-
-def _show_counts(data: str, cache: Path | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    dataset, counts = prepared(data, cache)
-    table = Table(title=data)
-    for name in ("split", "n", "real", "fake", "manipulations", "videos", "identities"):
-        table.add_column(name, justify="left" if name in ("split", "manipulations") else "right")
-    for split, row in counts.items():
-        manipulations = ", ".join(f"{name or 'unnamed'} {n}" for name, n in row["manipulations"].items())
-        table.add_row(
-            split, str(row["n"]), str(row["real"]), str(row["fake"]), manipulations, str(row["videos"]),
-            str(row["identities"]),
-        )  # fmt: skip
-    console = Console()
-    console.print(table)
-    console.print(f"fingerprint {dataset.fingerprint[:16]}", highlight=False)
-    for note in dataset.notes():
-        console.print(f"note: {note}", highlight=False, markup=False)
 
 
 def _from_download(registry: Registry, data: str, root: Path, options: dict[str, Any]) -> None:

@@ -1,0 +1,108 @@
+"""Check a download before hours are spent on it: find its corpus, and open every clip."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib.util import find_spec
+from pathlib import Path
+
+from dfbench.contracts import DatasetSpec, Progress
+from dfbench.corpus import Clip, Corpus
+from dfbench.errors import MissingDependency, UsageError
+from dfbench.preparation.job import is_image
+from dfbench.registry import load_registry
+
+_CLIPS_PER_TASK = 16
+_WAITS = 4
+"""Threads per core: opening a clip waits for the disk."""
+
+
+def open_corpus(name: str, root: Path, compression: str = "") -> Corpus:
+    """The download of a data set.
+
+    Args:
+        name: of the data set.
+        root: top folder of the download.
+        compression: which level; empty for the data set's default.
+
+    Raises:
+        UsageError: no such data set, or it is not made from a download.
+        DataError: ``root`` does not have the layout, or not the level.
+        ContractError: the plugin's corpus is broken.
+    """
+    registry = load_registry()
+    known = [spec.name for spec in registry.specs("dataset") if isinstance(spec, DatasetSpec) and spec.corpus]
+    if registry.get("dataset", name).spec.name not in known:
+        raise UsageError(f"the data set {name!r} is not made from a download; these are: {', '.join(known) or 'none'}")
+    return registry.component("dataset", name).corpus(root, compression)
+
+
+def unreadable(clips: Sequence[Clip], progress: Progress) -> list[tuple[Clip, str]]:
+    """The clips that cannot be read, each with the reason, in their order.
+
+    Of a video the first frame is decoded, an image is decoded whole.
+
+    Raises:
+        MissingDependency: there are videos, and PyAV is not installed.
+    """
+    if not all(map(is_image, clips)) and find_spec("av") is None:
+        raise MissingDependency(
+            "opening videos needs the package av (PyAV), which is not installed: pip install 'dfbench-harness[h264]', "
+            "or check names alone with --fast"
+        )
+
+    def work(start: int) -> list[tuple[int, str]]:
+        numbers = range(start, min(start + _CLIPS_PER_TASK, len(clips)))
+        return [(number, _fault(clips[number])) for number in numbers]
+
+    faults: dict[int, str] = {}
+    pool = ThreadPoolExecutor(_WAITS * (os.cpu_count() or 1))
+    try:
+        with progress.task("opening clips", len(clips)) as advance:
+            tasks = [pool.submit(work, start) for start in range(0, len(clips), _CLIPS_PER_TASK)]
+            for task in as_completed(tasks):
+                outcome = task.result()
+                faults.update((number, fault) for number, fault in outcome if fault)
+                advance(len(outcome), f"{len(faults)} unreadable")
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [(clips[number], faults[number]) for number in sorted(faults)]
+
+
+def _fault(clip: Clip) -> str:
+    """Why a clip cannot be read; empty if it can."""
+    try:
+        if not clip.path.stat().st_size:
+            return "zero bytes"
+        return _image_fault(clip.path) if is_image(clip) else _video_fault(clip.path)
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _image_fault(path: Path) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        return "not an image"
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return f"cannot be decoded: {error}"
+    return ""
+
+
+def _video_fault(path: Path) -> str:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                return "no video stream"
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1  # the clips keep all cores busy as it is
+            return "" if next(container.decode(stream), None) else "no frame"
+    except av.error.FFmpegError as error:
+        return f"cannot be decoded: {error.strerror}"

@@ -18,6 +18,7 @@ Examples:
       --corruption none --corruption "jpeg(quality=50)" --data mini --out runs/first
   dfbench run --model "timm(name=resnet18, weights=none)" --defense "none(epochs=2)" \\
       --data "folder(path=faces)" --dry-run
+  dfbench run --data ffpp --eval-data ffpp --eval-data celebdf2
   dfbench run --config benchmarks/mini-demo.toml --out runs/demo
 
 Options repeat and form a matrix. The baseline defense 'none' and the clean row are always there to compare with.
@@ -32,7 +33,10 @@ The same command again answers from the cache; interrupted, it goes on where it 
 @click.option("--defense", "defenses", multiple=True, metavar="DEFENSE", help="Way of training; repeatable.")
 @click.option("--attack", "attacks", multiple=True, metavar="ATTACK", help="Attack; repeatable.  [default: none]")
 @click.option("--corruption", "corruptions", multiple=True, metavar="CORRUPTION", help="What follows; repeatable.")
-@click.option("--data", metavar="DATA", help="Data set.  [default: mini]")
+@click.option("--data", metavar="DATA", help="Data set that is trained on.  [default: mini]")
+@click.option(
+    "--eval-data", "eval_data", multiple=True, metavar="DATA", help="Evaluated data set; repeatable.  [default: --data]"
+)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Evaluated split.  [default: test]")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of everything random.  [default: 0]")
 @click.option("--config", type=click.Path(path_type=Path), help="TOML file with these options; the command line wins.")
@@ -40,6 +44,7 @@ The same command again answers from the cache; interrupted, it goes on where it 
 @click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1; auto takes CUDA where it is.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Batch size of evaluation.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Cache folder.  [default: ~/.cache/dfbench]")
+@click.option("--allow-leak", is_flag=True, help="Train on leaky splits all the same; every table is then marked.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and its cost in passes (prepares the data set).")
 @click.option("--strict-plugins", is_flag=True, envvar="DFBENCH_STRICT_PLUGINS", help="Stop on a broken plugin.")
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
@@ -102,13 +107,17 @@ def _request(options: dict[str, Any]) -> dict[str, Any]:
                 "--attack and --corruption form a matrix; the file lists [[scenario]] rows: use one of both"
             )
         scenarios = [(row.get("attack", "none"), row.get("corruption", "none")) for row in content["scenario"]]
+    if not isinstance(allow_leak := content.get("allow_leak", False), bool):
+        raise UsageError(f"{options['config']}: 'allow_leak' must be true or false")
     return {
         "models": several("models", "model", ["hybrid"]),
         "defenses": several("defenses", "defense", ["none"]),
         "scenarios": scenarios,
         "data": options["data"] or content.get("data", "mini"),
+        "eval_data": several("eval_data", "eval_data", []),
         "split": options["split"] or content.get("split", "test"),
         "seed": content.get("seed", 0) if options["seed"] is None else options["seed"],
+        "allow_leak": options["allow_leak"] or allow_leak,
     }
 
 
@@ -137,19 +146,19 @@ def _show(record: dict[str, Any], out: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from dfbench.tables import BRIEF, FULL, floor_line, header, rows
+    from dfbench.tables import BRIEF, FULL, has_manipulations, header, tables
 
     console = Console()
     columns = FULL if console.width >= 150 else BRIEF
-    for model in dict.fromkeys(cell["model"] for cell in record["cells"]):
+    for result in tables(record):
         table = Table(
-            title=Text(model, style="bold"),
-            caption=Text(floor_line(record, model)),
+            title=Text(result.title, style="bold"),
+            caption=Text("\n".join(result.captions)),
             caption_justify="left",
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
         )
-        body = rows(record, model, columns)
+        body = result.rows(columns)
         compared = any(row[-1] for row in body)  # without a defended arm there is nothing to compare
         for number, name in enumerate(header(columns)[: None if compared else -1]):
             widest = min(26, max(len(row[number]) for row in body)) if number < 3 else None
@@ -165,4 +174,5 @@ def _show(record: dict[str, Any], out: Path) -> None:
         console.print(table)
     for text in record["warnings"]:
         console.print(Text(f"warning: {text}", style="yellow"))
-    console.print(Text(f"written to {out}: record.json, scores.parquet, table.md, checkpoints/"))
+    more = "; table.md also has each manipulation by itself" if has_manipulations(record) else ""
+    console.print(Text(f"written to {out}: record.json, scores.parquet, table.md, checkpoints/{more}"))

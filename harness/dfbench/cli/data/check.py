@@ -106,22 +106,9 @@ def _csv(findings: Mapping[str, Sequence[tuple[str, str]]]) -> str:
 def _verdict(survey: Survey, broken: int, fast: bool) -> tuple[str, int]:
     """The last line, and the exit code."""
     short = sum(group.expected is not None and group.found < group.expected for group in survey.groups)
-    faults = [
-        text
-        for count, text in (
-            (len(survey.missing), f"{_number(len(survey.missing), 'file or folder', 'files or folders')} missing"),
-            (broken, f"{_number(broken, 'clip')} unreadable"),
-            (short, f"{_number(short, 'group')} short of the official count"),
-        )
-        if count
-    ]
-    usable = _number(len(survey.clips) - broken, "usable clip") + (", none of them opened" if fast else "")
+    counted = {"missing": len(survey.missing), "unreadable": broken, "groups below the official count": short}
+    faults = ", ".join(f"{what} {count:,}" for what, count in counted.items() if count)
+    usable = f"usable clips {len(survey.clips) - broken:,}" + (" (not opened)" if fast else "")
     if survey.errors:
-        return f"unusable: {_number(len(survey.errors), 'error')} to mend", INCOMPLETE
-    if faults:
-        return f"incomplete: {', '.join(faults)}; {usable}", INCOMPLETE
-    return f"complete: {usable}", 0
-
-
-def _number(count: int, one: str, many: str = "") -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+        return "unusable until the errors above are mended", INCOMPLETE
+    return (f"incomplete: {faults}; {usable}", INCOMPLETE) if faults else (f"complete: {usable}", 0)

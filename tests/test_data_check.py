@@ -103,7 +103,7 @@ def test_a_video_of_which_only_the_header_arrived_is_unreadable(tmp_path):
                 packet.stream = stream
                 target.mux(packet)
     path.write_bytes(path.read_bytes().partition(b"mdat")[0])
-    assert reasons(path) == ["no frame"]
+    assert reasons(path) == ["no frames"]
 
 
 def test_a_video_whose_frames_are_spoilt_is_unreadable(tmp_path):

@@ -68,17 +68,17 @@ def test_a_keyframe_between_two_wanted_frames_is_jumped_to() -> None:
     [(b"", "zero bytes"), (b"no video at all" * 100, "cannot be decoded")],
     ids=["empty", "text"],
 )
-def test_a_file_that_is_no_video_is_an_error_with_its_name(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_a_file_that_is_no_video_is_an_error_with_its_reason(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "bad.mp4"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=f"bad.mp4: {reason}"):
+    with pytest.raises(DataError, match=reason):
         list(sample(path, 4))
 
 
-def test_a_truncated_video_is_an_error_with_its_name(clip: Path, tmp_path: Path) -> None:
+def test_a_truncated_video_is_an_error(clip: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.mp4"
     path.write_bytes(clip.read_bytes()[:-2000])
-    with pytest.raises(DataError, match=r"cut\.mp4"):
+    with pytest.raises(DataError, match="cannot be decoded"):
         list(sample(path, 4))
 
 
@@ -88,7 +88,7 @@ def test_a_video_whose_frames_are_damaged_is_an_error(clip: Path, tmp_path: Path
     content[start : start + 6000] = bytes(6000)
     path = tmp_path / "damaged.mp4"
     path.write_bytes(bytes(content))
-    with pytest.raises(DataError, match=r"damaged\.mp4"):
+    with pytest.raises(DataError, match="cannot be decoded"):
         list(sample(path, 60))
 
 

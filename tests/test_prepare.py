@@ -168,8 +168,8 @@ def faulty(download: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 @pytest.mark.parametrize(
     "video, reason",
     [
-        ("Deepfakes/000_001", "000_001.mp4: zero bytes"),
-        ("Deepfakes/001_000", "001_000.mp4: cannot be decoded"),
+        ("Deepfakes/000_001", "zero bytes"),
+        ("Deepfakes/001_000", "cannot be decoded"),
         ("Deepfakes/002_003", "no face in any of 3 frames"),
     ],
 )
@@ -251,9 +251,7 @@ def test_images_take_the_same_path_and_keep_their_names(dfbench: Cli, tmp_path: 
     assert code == 0, err
     assert len(manifest(tmp_path / "out")) == 11
     assert "ffhq/test/ffhq_00004" in set(manifest(tmp_path / "out")["id"])
-    assert about(tmp_path / "out")["failed"] == [
-        {"video": "ffhq/train/ffhq_00000", "reason": "ffhq_00000.png: zero bytes"}
-    ]
+    assert about(tmp_path / "out")["failed"] == [{"video": "ffhq/train/ffhq_00000", "reason": "zero bytes"}]
 
 
 def test_images_are_not_recompressed_as_clips(dfbench: Cli, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -29,6 +31,11 @@ class Clip:
     manipulation: str = ""
     source_identity: str = ""
     target_identity: str = ""
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the file is a single image, by its suffix."""
+        return self.path.suffix.lower() in IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

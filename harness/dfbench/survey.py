@@ -10,8 +10,9 @@ from pathlib import Path
 
 from dfbench.contracts import DatasetSpec, Progress
 from dfbench.corpus import Clip, Corpus
-from dfbench.errors import MissingDependency, UsageError
-from dfbench.preparation.job import is_image
+from dfbench.errors import DataError, MissingDependency, UsageError
+from dfbench.preparation.image import read_image
+from dfbench.preparation.video import opened
 from dfbench.registry import load_registry
 
 _CLIPS_PER_TASK = 16
@@ -47,7 +48,7 @@ def unreadable(clips: Sequence[Clip], progress: Progress) -> list[tuple[Clip, st
     Raises:
         MissingDependency: there are videos, and PyAV is not installed.
     """
-    if not all(map(is_image, clips)) and find_spec("av") is None:
+    if not all(clip.is_image for clip in clips) and find_spec("av") is None:
         raise MissingDependency(
             "opening videos needs the package av (PyAV), which is not installed: pip install 'dfbench-harness[h264]', "
             "or check names alone with --fast"
@@ -74,35 +75,14 @@ def unreadable(clips: Sequence[Clip], progress: Progress) -> list[tuple[Clip, st
 def _fault(clip: Clip) -> str:
     """Why a clip cannot be read; empty if it can."""
     try:
-        if not clip.path.stat().st_size:
-            return "zero bytes"
-        return _image_fault(clip.path) if is_image(clip) else _video_fault(clip.path)
+        if clip.is_image:
+            read_image(clip.path)
+            return ""
+        with opened(clip.path) as container:
+            # One thread: the clips keep all cores busy as it is.
+            container.streams.video[0].codec_context.thread_count = 1
+            return "" if next(container.decode(video=0), None) else "no frames"
+    except DataError as error:
+        return str(error)
     except OSError as error:
         return error.strerror or str(error)
-
-
-def _image_fault(path: Path) -> str:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except UnidentifiedImageError:
-        return "not an image"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return f"cannot be decoded: {error}"
-    return ""
-
-
-def _video_fault(path: Path) -> str:
-    import av
-
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                return "no video stream"
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1  # the clips keep all cores busy as it is
-            return "" if next(container.decode(stream), None) else "no frame"
-    except av.error.FFmpegError as error:
-        return f"cannot be decoded: {error.strerror}"

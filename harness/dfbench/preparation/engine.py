@@ -15,7 +15,7 @@ from dfbench.contracts import Progress
 from dfbench.corpus import Clip, Corpus
 from dfbench.errors import DataError, UsageError
 from dfbench.keys import core_version, digest
-from dfbench.preparation.job import Job, Settings, is_image
+from dfbench.preparation.job import Job, Settings
 from dfbench.preparation.manifest import assemble, notes
 from dfbench.preparation.pool import carry_out
 from dfbench.prepared import FORMAT, fingerprint
@@ -75,7 +75,7 @@ def prepare_corpus(
         raise DataError(f"{name}: {'; '.join(survey.errors)} (dfbench data check {name} tells more)")
     if not survey.clips:
         raise DataError(f"{name}: no clips found: dfbench data check {name} tells what is missing")
-    if settings.codec and any(is_image(clip) for clip in survey.clips):
+    if settings.codec and any(clip.is_image for clip in survey.clips):
         raise UsageError(f"{name} is made of images: leave --recompress out, and give the run --corruption instead")
     recipe = describe(name, corpus, settings)
     _claim(out, recipe)
@@ -148,8 +148,8 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
 
 def _jobs(clips: Sequence[Clip], code: str) -> list[Job]:
     """Videos one by one, images by the dozen. A job's key tells files, settings and code."""
-    images = [clip for clip in clips if is_image(clip)]
-    packs: list[tuple[str, tuple[Clip, ...]]] = [(clip.video, (clip,)) for clip in clips if not is_image(clip)]
+    images = [clip for clip in clips if clip.is_image]
+    packs: list[tuple[str, tuple[Clip, ...]]] = [(clip.video, (clip,)) for clip in clips if not clip.is_image]
     packs += [
         (f"images/{start // IMAGES_PER_JOB:05d}", tuple(images[start : start + IMAGES_PER_JOB]))
         for start in range(0, len(images), IMAGES_PER_JOB)

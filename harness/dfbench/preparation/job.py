@@ -11,20 +11,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
 from dfbench.contracts import Corruption
 from dfbench.corpus import Clip
-from dfbench.errors import DataError, DfbenchError
+from dfbench.errors import DfbenchError
 from dfbench.faces import Face, FaceDetector
 from dfbench.phash import phash
 from dfbench.preparation.crop import crop
+from dfbench.preparation.image import read_image
 from dfbench.preparation.track import main_face
 from dfbench.preparation.video import sample
 from dfbench.registry import Component
 from dfbench.store import write_atomic, write_text
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 
 TOGETHER = 8
 """Frames held and detected at a time; with the largest faces' crops, all that is kept of a clip in memory."""
@@ -85,7 +83,7 @@ class Worker:
         Raises:
             StorageError: the output cannot be written.
         """
-        found = self._images(job.clips) if is_image(job.clips[0]) else [self._video(clip) for clip in job.clips]
+        found = self._images(job.clips) if job.clips[0].is_image else [self._video(clip) for clip in job.clips]
         about, rows = [], []
         crops: list[NDArray[Any]] = []
         for clip, (sampled, kept, reason) in zip(job.clips, found, strict=True):
@@ -116,7 +114,7 @@ class Worker:
         def readable() -> Iterator[tuple[int, NDArray[Any]]]:
             for position, clip in enumerate(clips):
                 try:
-                    yield position, self._image(clip.path)
+                    yield position, read_image(clip.path)
                 except Exception as error:
                     failed[position] = _reason(error)
 
@@ -153,19 +151,6 @@ class Worker:
 
     def _crop(self, pixels: NDArray[Any], face: Face) -> NDArray[Any]:
         return crop(pixels, face, self.settings.size, self.settings.margin, self.settings.align)
-
-    @staticmethod
-    def _image(path: Path) -> NDArray[Any]:
-        try:
-            with Image.open(path) as image:
-                return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DataError(f"{path.name}: {'cannot be decoded' if path.stat().st_size else 'zero bytes'}") from error
-
-
-def is_image(clip: Clip) -> bool:
-    """Whether a clip is a single image, by its suffix."""
-    return clip.path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _pick(frame: _Seen, face: Face) -> tuple[int, Face, NDArray[Any]]:

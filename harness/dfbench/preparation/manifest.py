@@ -10,7 +10,7 @@ import pandas as pd
 
 from dfbench.contracts import CLASS_NAMES, SPLITS
 from dfbench.corpus import Clip, Survey
-from dfbench.preparation.job import Job, is_image
+from dfbench.preparation.job import Job
 
 COUNTED = ("clips", "failed", "frames", "faceless", "crops")
 
@@ -46,7 +46,7 @@ def assemble(
 
 def _row(clip: Clip, row: Mapping[str, Any], shard: str) -> dict[str, Any]:
     return {
-        "id": clip.video if is_image(clip) else f"{clip.video}/{row['frame']:05d}",
+        "id": clip.video if clip.is_image else f"{clip.video}/{row['frame']:05d}",
         "video": clip.video,
         "frame": row["frame"],
         "label": clip.label,

@@ -54,8 +54,8 @@ def sample(path: Path, count: int, codec: Corruption | None = None) -> Iterator[
         DataError: empty, not a video, truncated, or a wanted frame cannot be decoded.
         MissingDependency: PyAV is not installed.
     """
-    with _opened(path) as container:
-        timeline = _timeline(container, path)
+    with opened(path) as container:
+        timeline = _timeline(container)
         wanted = spread(len(timeline.times), count)
         rate = container.streams.video[0].average_rate or DEFAULT_RATE
     if codec is not None and codec.temporal:
@@ -70,21 +70,21 @@ def sample(path: Path, count: int, codec: Corruption | None = None) -> Iterator[
         yield from zip(wanted, codec.clip((frame for _, frame in frames), rate), strict=True)
 
 
-def _timeline(container: Any, path: Path) -> Timeline:
+def _timeline(container: Any) -> Timeline:
     """Read from the packets, of which nothing is decoded; a container's own frame count is often wrong."""
     stream = container.streams.video[0]
     shown = [p for p in container.demux(stream) if p.size and not p.is_discard]
     if not shown:
-        raise DataError(f"{path.name}: no frames")
+        raise DataError("no frames")
     if any(packet.pts is None for packet in shown):
-        raise DataError(f"{path.name}: frames without a time: rewrap it, e.g. ffmpeg -i IN -c copy OUT.mp4")
+        raise DataError("frames without a time: rewrap it, e.g. ffmpeg -i IN -c copy OUT.mp4")
     shown = sorted(shown, key=lambda packet: packet.pts)
     return Timeline([packet.pts for packet in shown], [packet.is_keyframe for packet in shown])
 
 
 def _decode(path: Path, timeline: Timeline, wanted: list[int]) -> Iterator[tuple[int, NDArray[Any]]]:
     index_of = {timeline.times[i]: i for i in wanted}
-    with _opened(path) as container:
+    with opened(path) as container:
         stream = container.streams.video[0]
         # One thread: the workers fill the cores, and only so may skip_frame change from packet to packet.
         stream.codec_context.thread_count = 1
@@ -102,7 +102,7 @@ def _decode(path: Path, timeline: Timeline, wanted: list[int]) -> Iterator[tuple
                     break
         if index_of:
             missing = sorted(index_of.values())
-            raise DataError(f"{path.name}: frame {missing[0]} of {len(timeline.times)} cannot be decoded")
+            raise DataError(f"frame {missing[0]} of {len(timeline.times)} cannot be decoded")
 
 
 def _runs(timeline: Timeline, wanted: list[int]) -> list[tuple[int, list[int]]]:
@@ -123,8 +123,13 @@ def _rgb(frame: Any) -> NDArray[Any]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The container, with every failure of the library as one line."""
+def opened(path: Path) -> Iterator[Any]:
+    """The container of a video, with every failure of the library as one line.
+
+    Raises:
+        DataError: zero bytes, not a video, or damaged; the message is the reason alone.
+        MissingDependency: PyAV is not installed.
+    """
     try:
         import av
     except ImportError:
@@ -132,11 +137,11 @@ def _opened(path: Path) -> Iterator[Any]:
             "reading videos needs the package av (PyAV), which is not installed: pip install 'dfbench-harness[h264]'"
         ) from None
     if not path.stat().st_size:
-        raise DataError(f"{path.name}: zero bytes")
+        raise DataError("zero bytes")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise DataError(f"{path.name}: no video stream")
+                raise DataError("no video stream")
             yield container
     except (av.error.FFmpegError, OSError) as error:
-        raise DataError(f"{path.name}: cannot be decoded: {error.strerror or error}") from error
+        raise DataError(f"cannot be decoded: {error.strerror or error}") from error

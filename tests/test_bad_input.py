@@ -213,7 +213,7 @@ def test_a_model_that_breaks_its_contract_is_refused_before_training(
         ("bad-NaNPixels", "the pixels contain NaN"),
         ("bad-FloatPixels", "must give uint8"),
         ("bad-OneClass", "has no real samples"),
-        ("bad-Leaky", "leaks: 8 of the same video in 'train' and 'val'"),
+        ("bad-Leaky", "8 videos are in both train and val (video0, video1, video2, ...)"),
     ],
 )
 def test_a_data_set_that_breaks_its_contract_is_refused_before_training(

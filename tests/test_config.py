@@ -41,6 +41,16 @@ def test_the_same_component_in_two_spellings_is_run_once() -> None:
     assert [s.attack_label for s in made.scenarios] == ["none", "pgd(eps=8/255)"]
 
 
+def test_the_training_data_are_evaluated_where_no_others_are_named() -> None:
+    assert [component.label for component in config().eval_data] == ["mini"]
+
+
+def test_evaluated_data_keep_their_order_and_are_evaluated_once() -> None:
+    made = config(eval_data=["mini(size=96)", "mini", "mini(size=128)"])
+    assert [component.label for component in made.eval_data] == ["mini(size=96)", "mini"]
+    assert made.data.label == "mini"
+
+
 def test_recipe_parameters_are_written_inside_the_defense() -> None:
     plan = parse_defense(load_registry(), "dual(epochs=3, lr=1e-4, eps=2/255)")
     assert (plan.recipe.epochs, plan.recipe.lr) == (3, 1e-4)
@@ -84,6 +94,7 @@ def test_a_defense_that_starts_from_itself_is_refused() -> None:
         ({"scenarios": [("none", "jpg")]}, "unknown corruption 'jpg': did you mean 'jpeg'"),
         ({"data": "mimi"}, "unknown dataset 'mimi': did you mean 'mini'"),
         ({"data": "folder"}, "needs the parameter 'path'"),
+        ({"eval_data": ["mini", "mimi"]}, "unknown dataset 'mimi': did you mean 'mini'"),
         ({"split": "tset"}, "unknown split 'tset': did you mean 'test'"),
     ],
 )
@@ -95,6 +106,7 @@ def test_what_is_unknown_or_ill_typed_is_a_usage_error(changes: dict[str, Any], 
 def test_the_key_of_a_run_depends_on_what_is_run() -> None:
     assert config().key == config().key
     assert config().key != config(seed=1).key
+    assert config().key != config(eval_data=["mini(size=96)"]).key
     assert config().key != config(scenarios=[("pgd(steps=9)", "none")]).key
 
 

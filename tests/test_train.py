@@ -13,8 +13,8 @@ import torch
 from conftest import TINY
 
 from dfbench import checkpoint
-from dfbench.contracts import Batch, Dataset, Defense, TrainContext
-from dfbench.errors import CheckpointError, TrainingError
+from dfbench.contracts import Batch, Dataset, Defense, Split, TrainContext
+from dfbench.errors import CheckpointError, DataError, TrainingError
 from dfbench.progress import Silent
 from dfbench.recipe import Recipe
 from dfbench.registry import load_registry
@@ -63,6 +63,28 @@ def test_the_kept_epoch_is_the_best_on_validation_and_a_tie_goes_to_the_later(da
     _, outcome = run(data, tmp_path / "s", [Defense()], epochs=5)
     scores = [row["validation"]["auc"] for row in outcome["log"]]
     assert outcome["epoch"] == max(i for i, score in enumerate(scores) if score == max(scores))
+
+
+class Unvalidated(Dataset):
+    """A data set without its validation split."""
+
+    fingerprint = "0" * 64
+
+    def __init__(self, whole: Dataset) -> None:
+        self.whole = whole
+
+    def split(self, name: str) -> Split:
+        if name == "val":
+            raise DataError("there is no val split")
+        return self.whole.split(name)
+
+
+def test_without_a_validation_split_the_last_epoch_is_kept(data: Dataset, tmp_path: Path) -> None:
+    model, outcome = run(Unvalidated(data), tmp_path / "s", [dual(steps=1)], ema=0.9)
+    assert outcome["epoch"] == 2
+    assert [row["validation"] for row in outcome["log"]] == [{}] * 3
+    last = torch.load(tmp_path / "s", weights_only=True)["average"]
+    assert all(torch.equal(tensor, last[name]) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "freeze_bn": True, "schedule": "hold"}])

@@ -74,14 +74,18 @@ def _told(component: Component | None) -> str:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run: every model with every defense, through every scenario, on one split of one data set."""
+    """A run: every model with every defense, trained on ``data``, through every scenario on one split of each data set
+    of ``eval_data``."""
 
     models: tuple[Component, ...]
     defenses: tuple[DefensePlan, ...]
     scenarios: tuple[Scenario, ...]
     data: Component
+    eval_data: tuple[Component, ...]
     split: str
     seed: int
+    allow_leak: bool = False
+    """Train although the splits leak; tables and record then say so. Changes no result, and is part of no cache key."""
 
     def as_dict(self) -> dict[str, Any]:
         """The resolved configuration as plain data, for the record."""
@@ -99,8 +103,10 @@ class RunConfig:
                 for scenario in self.scenarios
             ],
             "data": self.data.identity(),
+            "eval_data": [component.identity() for component in self.eval_data],
             "split": self.split,
             "seed": self.seed,
+            "allow_leak": self.allow_leak,
         }
 
     @property
@@ -143,10 +149,14 @@ def build_config(
     defenses: Sequence[str],
     scenarios: Sequence[tuple[str, str]],
     data: str,
+    eval_data: Sequence[str] = (),
     split: str = "test",
     seed: int = 0,
+    allow_leak: bool = False,
 ) -> RunConfig:
     """Resolve and validate everything by name; the baseline defense and the clean scenario are added for comparison.
+
+    Without ``eval_data`` the detectors are evaluated on the data set that they are trained on.
 
     Raises:
         UsageError: anything unknown, ill-typed or out of range.
@@ -169,17 +179,21 @@ def build_config(
         tuple({plan.label: plan for plan in plans}.values()),
         tuple({(row.attack_label, row.corruption_label): row for row in rows}.values()),
         registry.component("dataset", data),
+        tuple({c.label: c for c in (registry.component("dataset", text) for text in eval_data or (data,))}.values()),
         split,
         seed,
+        allow_leak,
     )
 
 
-_KEYS = {"model", "defense", "attack", "corruption", "scenario", "data", "split", "seed"}
+_KEYS = {
+    "model", "defense", "attack", "corruption", "scenario", "data", "eval_data", "split", "seed", "allow_leak",
+}  # fmt: skip
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """Read a run file: lists ``model``, ``defense``, ``attack``, ``corruption``, or tables ``[[scenario]]`` with
-    ``attack`` and ``corruption``; ``data``, ``split``, ``seed``.
+    """Read a run file: lists ``model``, ``defense``, ``attack``, ``corruption``, ``eval_data``, or tables
+    ``[[scenario]]`` with ``attack`` and ``corruption``; ``data``, ``split``, ``seed``, ``allow_leak``.
 
     Raises:
         UsageError: missing, not TOML, or with a key that is not known.

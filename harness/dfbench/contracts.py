@@ -356,7 +356,12 @@ class Dataset(ABC):
 
     @abstractmethod
     def split(self, name: str) -> Split:
-        """The split ``train``, ``val`` or ``test``."""
+        """The split ``train``, ``val`` or ``test``.
+
+        Raises:
+            DataError: the data set has no such split. An evaluated data set needs only the evaluated split, and a
+                training set without ``val`` keeps the last epoch. Whatever else may be wrong is found in ``prepare``.
+        """
 
     def prepare(self, cache: str, progress: Progress) -> None:
         """Do the slow work once (decode, crop, draw) and keep it under the folder ``cache``. Called before use."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from dfbench.config import DefensePlan
 from dfbench.contracts import LearnedAttack
 from dfbench.registry import Component
-from dfbench.runner import Arm, Cell, Runner
+from dfbench.runner import Arm, Runner
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Job:
 
 
 def plan(runner: Runner) -> list[Job]:
-    """The jobs of a run, in their order. Prepares the data set, since the cost depends on its size."""
+    """The jobs of a run, in their order. Prepares the data sets, since the cost depends on their sizes."""
     runner.prepare()
     config = runner.config
     jobs: dict[str, Job] = {}
@@ -33,24 +33,31 @@ def plan(runner: Runner) -> list[Job]:
         for defense in config.defenses:
             _training_jobs(runner, component, defense, jobs)
             arm = Arm(component, defense)
-            made: set[str] = set()
-            for scenario in config.scenarios:
+            made: set[tuple[str, str]] = set()
+            for cell in runner.cells(arm):
+                scenario = cell.scenario
                 attack = runner.attacks[scenario.attack_label]
                 name = f"{component.label} | {defense.label} | {scenario.attack_label}"
                 if isinstance(attack, LearnedAttack) and attack.needs_fit:
-                    passes = attack.fit_epochs() * runner.counts["train"]["n"]
+                    passes = attack.fit_epochs() * _training_n(runner)
                     done = runner.store.find("attackers", runner.attacker_key(arm, scenario)) is not None
                     jobs.setdefault(f"fit   {name}", Job(f"fit   {name}", done, passes, passes))
-                done = runner.store.find("cells", runner.cell_key(Cell(arm, scenario))) is not None
+                done = runner.store.find("cells", runner.cell_key(cell)) is not None
                 # The attacked images are made once, for all corruptions that are still to do.
-                cost = attack.passes() if attack and scenario.attack_label not in made else (0.0, 0.0)
+                images = (cell.data, scenario.attack_label)
+                cost = attack.passes() if attack and images not in made else (0.0, 0.0)
                 if not done:
-                    made.add(scenario.attack_label)
-                n = runner.counts[config.split]["n"]
-                title = f"test  {name} | {scenario.corruption_label}"
+                    made.add(images)
+                n = runner.data.evaluated_n(cell.data)
+                where = f" | {cell.data}" if len(config.eval_data) > 1 else ""
+                title = f"test  {name} | {scenario.corruption_label}{where}"
                 forwards, backwards = ((cost[0] + 1) * n, cost[1] * n) if cost else (None, None)
                 jobs[title] = Job(title, done, forwards, backwards)
     return list(jobs.values())
+
+
+def _training_n(runner: Runner) -> int:
+    return int(runner.data.counts[runner.config.data.label]["train"]["n"])
 
 
 def _training_jobs(runner: Runner, component: Component, defense: DefensePlan, jobs: dict[str, Job]) -> None:
@@ -58,7 +65,7 @@ def _training_jobs(runner: Runner, component: Component, defense: DefensePlan, j
         _training_jobs(runner, component, defense.start, jobs)
     title = f"train {component.label} | {defense.label}"
     objectives = [objective.build() for objective in defense.components]
-    images = defense.recipe.epochs * runner.counts["train"]["n"]
+    images = defense.recipe.epochs * _training_n(runner)
     clean = 1.0 if all(objective.clean_weight for objective in objectives) else 0.0
     forwards = images * (clean + sum(objective.passes()[0] for objective in objectives))
     backwards = images * (clean + sum(objective.passes()[1] for objective in objectives))

@@ -6,67 +6,37 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from dfbench.checkpoint import load_metadata
-from dfbench.contracts import MetricSpec, MetricUndefined
 from dfbench.environment import environment
 from dfbench.errors import UsageError
-from dfbench.registry import Component, Registry
+from dfbench.measure import LEVEL, REPLICATES, Levels, Measured, measure_levels
+from dfbench.registry import Registry
 from dfbench.runner import Cell, Outcome
-from dfbench.stats import Scores, bootstrap_weights, paired_difference, percentile_interval
 from dfbench.store import storage_errors, write_atomic, write_text
 
 SCHEMA_VERSION = 1
-REPLICATES = 1000
-LEVEL = 0.95
-
-Array = np.ndarray[Any, Any]
 
 
 def build_record(registry: Registry, outcome: Outcome, *, device: str, command: str) -> dict[str, Any]:
     """The whole record as plain data."""
-    metrics = [registry.component("metric", spec.name) for spec in registry.specs("metric")]
-    measured = [_measure_cell(metrics, cell) for cell in outcome.cells]
     config = outcome.config
-    cells = [
-        {
-            "model": cell.arm.model.label,
-            "defense": cell.arm.plan.label,
-            "attack": cell.scenario.attack_label,
-            "corruption": cell.scenario.corruption_label,
-            "corruption_column": _corruption_column(cell),
-            "data": config.data.label,
-            "split": config.split,
-            "n": 0 if cell.frame is None else len(cell.frame),
-            "status": "failed" if cell.failure else "ok",
-            "reason": cell.failure,
-            **result,
-            "versus_baseline": _versus_baseline(metrics, cell, outcome.cells, result["undefined"]),
-            "seconds": cell.cost.get("seconds"),
-            "forwards": cell.cost.get("forwards"),
-            "backwards": cell.cost.get("backwards"),
-            "note": cell.cost.get("note", ""),
-        }
-        for cell, result in zip(outcome.cells, measured, strict=True)
-    ]
+    levels = _measure(registry, outcome)
+    cells = [_cell(cell, levels, outcome) for cell in outcome.cells]
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": command,
         "config": config.as_dict(),
         "environment": environment(device),
-        "data": {
-            "name": config.data.label,
-            "fingerprint": outcome.fingerprint,
-            "splits": outcome.counts,
-            "notes": outcome.notes,
-        },
+        "data": asdict(outcome.data),
+        "eval_data": [asdict(used) for used in outcome.eval_data],
         "weights": outcome.weights,
         "training": [_training(key, folder) for key, folder in outcome.checkpoints.items()],
         "intervals": {"level": LEVEL, "method": "percentile bootstrap, clustered by video", "replicates": REPLICATES},
@@ -75,79 +45,59 @@ def build_record(registry: Registry, outcome: Outcome, *, device: str, command: 
     }
 
 
-def _measure_cell(metrics: Sequence[Component], cell: Cell) -> dict[str, Any]:
-    if cell.frame is None:
-        return {"metrics": {}, "undefined": {}, "intervals": {}, "perturbation": None}
-    values: dict[str, float | None] = {}
-    undefined: dict[str, str] = {}
-    intervals: dict[str, list[float] | None] = {}
-    for metric in metrics:
-        name = metric.spec.name
-        values[name], reason, rows = _apply(metric, cell.frame)
-        if reason:
-            undefined[name] = reason
-        elif _is_score(metric):
-            intervals[name] = _plain(percentile_interval(rows, LEVEL))
-    perturbation = {"linf_max": float(cell.frame["linf"].max()), "l2_mean": float(cell.frame["l2"].mean())}
-    return {"metrics": values, "undefined": undefined, "intervals": intervals, "perturbation": perturbation}
+def _measure(registry: Registry, outcome: Outcome) -> dict[int, Levels]:
+    """What was measured of each cell, by the cell's id."""
+    metrics = [registry.component("metric", spec.name) for spec in registry.specs("metric")]
+    found = {id(cell): Levels() for cell in outcome.cells}
+    for used in outcome.eval_data:
+        frames = {id(c): c.frame for c in outcome.cells if c.data == used.name and c.frame is not None}
+        measured = measure_levels(metrics, list(frames.values()), video_level=used.video_level)
+        found.update(zip(frames, measured, strict=True))
+    return found
 
 
-def _apply(metric: Component, frame: pd.DataFrame) -> tuple[float | None, str, Array]:
-    """The value on the samples, why it has none, and the values on the bootstrap replicates (R,)."""
-    function = metric.load()
-    y, score = frame["label"].to_numpy(), frame["score"].to_numpy()
-    # The samples themselves are the first row; the replicates follow.
-    weights = np.vstack([np.ones(len(y), np.int32), bootstrap_weights(frame["video"].tolist(), REPLICATES, seed=0)])
-    try:
-        rows = np.asarray(function(y, score, weights), dtype=float)
-    except MetricUndefined as reason:
-        return None, str(reason), np.array([])
-    except Exception as error:
-        return None, f"the metric failed: {type(error).__name__}: {error}", np.array([])
-    if rows.shape != (len(weights),):
-        return None, f"the metric gave shape {rows.shape}, not ({len(weights)},)", np.array([])
-    if not np.isfinite(rows[0]):
-        return None, "the metric gave no finite number", np.array([])
-    return float(rows[0]), "", rows[1:]
+def _cell(cell: Cell, levels: dict[int, Levels], outcome: Outcome) -> dict[str, Any]:
+    """One entry of ``cells``."""
+    ours = levels[id(cell)]
+    base = _baseline(cell, outcome.cells)
+    perturbation = None
+    if cell.frame is not None:
+        perturbation = {"linf_max": float(cell.frame["linf"].max()), "l2_mean": float(cell.frame["l2"].mean())}
+
+    def told(measured: Measured, other: Measured | None) -> dict[str, Any]:
+        versus = {"defense": base.arm.plan.label, "difference": measured.minus(other)} if base and other else None
+        return {**measured.as_dict(), "versus_baseline": versus}
+
+    return {
+        "model": cell.arm.model.label,
+        "defense": cell.arm.plan.label,
+        "attack": cell.scenario.attack_label,
+        "corruption": cell.scenario.corruption_label,
+        "corruption_column": _corruption_column(cell),
+        "data": cell.data,
+        "split": outcome.config.split,
+        "status": "failed" if cell.failure else "ok",
+        "reason": cell.failure,
+        **told(ours.samples, levels[id(base)].samples if base else None),
+        "perturbation": perturbation,
+        "video": told(ours.videos, levels[id(base)].videos if base else None) if ours.videos else None,
+        "manipulations": {name: measured.as_dict() for name, measured in ours.manipulations.items()},
+        "seconds": cell.cost.get("seconds"),
+        "forwards": cell.cost.get("forwards"),
+        "backwards": cell.cost.get("backwards"),
+        "note": cell.cost.get("note", ""),
+    }
 
 
-def _is_score(metric: Component) -> bool:
-    """Whether more or less of it is better, so that an interval and a difference mean something."""
-    return isinstance(metric.spec, MetricSpec) and metric.spec.higher_is_better is not None
-
-
-def _plain(interval: tuple[float, float] | None) -> list[float] | None:
-    return None if interval is None else [float(interval[0]), float(interval[1])]
-
-
-def _versus_baseline(
-    metrics: Sequence[Component], cell: Cell, cells: Sequence[Cell], undefined: dict[str, str]
-) -> dict[str, Any] | None:
-    """The paired difference of a defended cell to the first baseline of its model, under the same scenario."""
-    base = next(
-        (
-            other
-            for other in cells
-            if other.arm.plan.is_baseline
-            and other.arm.model.label == cell.arm.model.label
-            and other.scenario is cell.scenario
-            and other.frame is not None
-        ),
-        None,
-    )
-    if cell.frame is None or base is None or cell.arm.plan.is_baseline:
+def _baseline(cell: Cell, cells: Sequence[Cell]) -> Cell | None:
+    """The cell of the first baseline of the same model, in the same scenario on the same data set."""
+    if cell.frame is None or cell.arm.plan.is_baseline:
         return None
-    ours, theirs = _scores(cell.frame), _scores(base.frame)
-    difference = {}
-    for metric in metrics:
-        if _is_score(metric) and metric.spec.name not in undefined:
-            found = paired_difference(metric.load(), ours, theirs, replicates=REPLICATES, level=LEVEL)
-            difference[metric.spec.name] = {"value": found.value, "interval": _plain(found.interval)}
-    return {"defense": base.arm.plan.label, "difference": difference}
-
-
-def _scores(frame: Any) -> Scores:
-    return Scores(frame["id"].tolist(), frame["label"].to_numpy(), frame["score"].to_numpy(), frame["video"].tolist())
+    for other in cells:
+        same = other.arm.model.label == cell.arm.model.label and other.data == cell.data
+        if same and other.scenario is cell.scenario and other.arm.plan.is_baseline and other.frame is not None:
+            return other
+    return None
 
 
 def _corruption_column(cell: Cell) -> str:
@@ -171,12 +121,17 @@ def _training(key: tuple[str, str], folder: Path) -> dict[str, Any]:
 
 
 def _warnings(outcome: Outcome, cells: Sequence[dict[str, Any]]) -> list[str]:
-    found = [
+    found = [f"LEAK: {leak}" for leak in outcome.leaks]
+    if "val" not in outcome.data.splits:
+        found.append(f"{outcome.data.name}: no validation samples: the last epoch is kept, none was chosen")
+    found += [
         f"model {model}: random start, no pretrained weights" for model, w in outcome.weights.items() if not w["sha256"]
     ]
+    several = len(outcome.eval_data) > 1
     constant: dict[str, list[str]] = {}
     for cell, row in zip(outcome.cells, cells, strict=True):
         name = f"{row['model']} | {row['defense']} | {row['attack']} | {row['corruption']}"
+        name += f" | {row['data']}" if several else ""
         if row["status"] == "failed":
             found.append(f"{name}: failed: {row['reason']}")
         elif cell.frame is not None and cell.frame["score"].ge(0.5).nunique() == 1:
@@ -206,6 +161,7 @@ def write_results(out: Path, record: dict[str, Any], outcome: Outcome, table: st
             defense=cell.arm.plan.label,
             attack=cell.scenario.attack_label,
             corruption=cell.scenario.corruption_label,
+            data=cell.data,
         )
         for number, cell in enumerate(outcome.cells)
         if cell.frame is not None

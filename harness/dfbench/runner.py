@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ from torch import nn
 
 from dfbench import checkpoint
 from dfbench.config import DefensePlan, RunConfig, Scenario
-from dfbench.contracts import SPLITS, Attack, Corruption, Dataset, LearnedAttack, Progress, Weights
+from dfbench.contracts import Attack, Corruption, LearnedAttack, Progress, Weights
 from dfbench.errors import ContractError, DfbenchError, StorageError
 from dfbench.evaluate import fit_attack, load_cell, save_cell, score_cells
-from dfbench.hygiene import check_splits
 from dfbench.keys import core_version, digest, file_sha256
-from dfbench.loader import check_pixels
 from dfbench.registry import Component
 from dfbench.rng import derive_seed
+from dfbench.rundata import DataUsed, RunData
 from dfbench.store import Store
 from dfbench.threat import check_model
 from dfbench.train import save_trained, train
@@ -41,9 +40,11 @@ class Arm:
 
 @dataclass
 class Cell:
-    """One row of the result: an arm in a scenario, with its scores, or with the reason why it has none."""
+    """One row of the result: an arm in a scenario on a data set, with its scores, or with the reason it has none."""
 
     arm: Arm
+    data: str
+    """Label of the evaluated data set."""
     scenario: Scenario
     frame: pd.DataFrame | None = None
     cost: dict[str, Any] = field(default_factory=dict)
@@ -55,9 +56,11 @@ class Outcome:
     """Everything a run produced."""
 
     config: RunConfig
-    fingerprint: str
-    counts: dict[str, Any]
-    notes: list[str]
+    data: DataUsed
+    """What was trained on."""
+    eval_data: list[DataUsed]
+    leaks: list[str]
+    """Leaks between splits that the user allowed."""
     cells: list[Cell]
     checkpoints: dict[tuple[str, str], Path]
     """By model and defense label, the folder with ``model.safetensors`` and ``training.jsonl``."""
@@ -92,8 +95,7 @@ class Runner:
         self.batch_size, self.progress, self.debug = batch_size, progress, debug
         self.attacks = {s.attack_label: self._build_attack(s.attack) for s in config.scenarios}
         self.corruptions = {s.corruption_label: self._build_corruption(s.corruption) for s in config.scenarios}
-        self.dataset: Dataset = config.data.build()
-        self.counts: dict[str, Any] = {}
+        self.data = RunData(config)
         self.weights: dict[str, dict[str, str]] = {}
         self.attackers: dict[str, Path] = {}
         self._checkpoint_keys: dict[tuple[str, str], dict[str, Any]] = {}
@@ -119,17 +121,14 @@ class Runner:
                 self.weights[component.label], smallest[component.label] = known["weights"], known["min_size"]
             else:
                 fresh[component.label] = self._fresh_model(component)
-        self.dataset.prepare(str(self.store.root / "data"), self.progress)
-        self.counts = check_splits(self.dataset, self.config.data.label)
-        for name in SPLITS:
-            split = self.dataset.split(name)
-            height, width, _ = check_pixels(split.pixels(0), split.samples[0].id, None).shape
+        sizes = self.data.prepare(self.store, self.progress)
         for component in self.config.models:
-            label, size = component.label, min(height, width)
-            if label not in fresh and size >= smallest[label]:
+            label = component.label
+            if label not in fresh and sizes[0] >= smallest[label]:
                 continue
             model: Any = fresh[label] if label in fresh else self._fresh_model(component)
-            check_model(model, size, self.device, name=label)
+            for size in sizes:
+                check_model(model, size, self.device, name=label)
             with self.store.publish("models", self._model_key(component)) as folder:
                 about = {"weights": self.weights[label], "min_size": model.min_size}
                 (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
@@ -155,16 +154,22 @@ class Runner:
                     raise
                 except Exception as error:
                     reason = "training failed: " + self._reason(error)
-                    cells += [Cell(arm, scenario, failure=reason) for scenario in self.config.scenarios]
+                    cells += [replace(cell, failure=reason) for cell in self.cells(arm)]
                     continue
                 cells += self._evaluate(arm)
-        # The table's order: scenario by scenario as asked for, arms side by side.
+        # The tables' order: scenario by scenario as asked for, arms side by side; the sort is stable.
+        sets = [component.label for component in self.config.eval_data]
         order = {id(scenario): position for position, scenario in enumerate(self.config.scenarios)}
-        cells.sort(key=lambda cell: (cell.arm.model.label, order[id(cell.scenario)]))
+        cells.sort(key=lambda cell: (cell.arm.model.label, sets.index(cell.data), order[id(cell.scenario)]))
+        used = self.data.used
         return Outcome(
-            self.config, self.dataset.fingerprint, self.counts, self.dataset.notes(), cells, checkpoints,
-            self.attackers, self.weights,
+            self.config, used(self.config.data.label), [used(name) for name in sets], self.data.leaks, cells,
+            checkpoints, self.attackers, self.weights,
         )  # fmt: skip
+
+    def cells(self, arm: Arm) -> list[Cell]:
+        """The cells of an arm, still without scores: every scenario on every evaluated data set."""
+        return [Cell(arm, data.label, scenario) for data in self.config.eval_data for scenario in self.config.scenarios]
 
     def _reason(self, error: Exception) -> str:
         if self.debug:
@@ -187,7 +192,7 @@ class Runner:
             model,
             [objective.build() for objective in plan.components],
             plan.recipe,
-            self.dataset,
+            self.data.training,
             seed=self.config.seed,
             device=self.device,
             state_file=state_file,
@@ -209,14 +214,11 @@ class Runner:
                 "weights": self.weights[component.label],
                 "defense": plan.identity(),
                 "start": digest(self.checkpoint_key(component, plan.start)) if plan.start else None,
-                "data": self._data_key(),
+                "data": self.data.key(self.config.data.label),
                 "seed": self.config.seed,
                 "code": core_version(*_TRAINING_CODE),
             }
         return self._checkpoint_keys[component.label, plan.label]
-
-    def _data_key(self) -> dict[str, Any]:
-        return {"component": self.config.data.identity(), "fingerprint": self.dataset.fingerprint}
 
     def _fresh_model(self, component: Component) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -233,7 +235,7 @@ class Runner:
     # --- cells -------------------------------------------------------------------------------------------------
 
     def _evaluate(self, arm: Arm) -> list[Cell]:
-        cells = [Cell(arm, scenario) for scenario in self.config.scenarios]
+        cells = self.cells(arm)
         todo: dict[str, list[Cell]] = {}
         for cell in cells:
             if found := self.store.find("cells", self.cell_key(cell)):
@@ -245,28 +247,42 @@ class Runner:
             folder = self.store.path("checkpoints", self.checkpoint_key(arm.model, arm.plan))
             checkpoint.load_into(model, folder / "model.safetensors", arm.model.label)
             for label, group in todo.items():
-                self._score_group(model, label, group)
+                self._score_attack(model, label, group)
         for label in {cell.scenario.attack_label for cell in cells}:
             self._note_attacker(arm, label)
         return cells
 
-    def _score_group(self, model: nn.Module, attack_label: str, group: list[Cell]) -> None:
-        """Score the cells of one attack together, so that they share its images."""
+    def _score_attack(self, model: nn.Module, attack_label: str, cells: list[Cell]) -> None:
+        """Score the cells of one attack: fit it once where it learns, then one evaluated data set after the other."""
         attack = self.attacks[attack_label]
-        arm = group[0].arm
         try:
             if isinstance(attack, LearnedAttack) and attack.needs_fit:
-                self._load_or_fit(attack, model, group[0])
+                self._load_or_fit(attack, model, cells[0])
+        except StorageError:
+            raise
+        except Exception as error:
+            for cell in cells:
+                cell.failure = self._reason(error)
+            return
+        for name in dict.fromkeys(cell.data for cell in cells):
+            self._score_group(model, attack_label, [cell for cell in cells if cell.data == name])
+
+    def _score_group(self, model: nn.Module, attack_label: str, group: list[Cell]) -> None:
+        """Score the cells of one attack on one data set together, so that they share its images."""
+        attack = self.attacks[attack_label]
+        arm, data = group[0].arm, group[0].data
+        where = f" on {data}" if len(self.config.eval_data) > 1 else ""
+        try:
             scores, failures = score_cells(
                 model,
                 attack,
                 {cell.scenario.corruption_label: self.corruptions[cell.scenario.corruption_label] for cell in group},
-                self.dataset.split(self.config.split),
+                self.data.evaluated(data),
                 batch_size=self.batch_size,
                 seed=self.config.seed,
                 device=self.device,
                 progress=self.progress,
-                title=f"test  {arm.model.label} {arm.plan.label} | {attack_label}",
+                title=f"test  {arm.model.label} {arm.plan.label} | {attack_label}{where}",
                 attack_label=attack_label,
             )
             for cell in group:
@@ -298,7 +314,7 @@ class Runner:
             fit_attack(
                 attack,
                 model,
-                self.dataset.split("train"),
+                self.data.training.split("train"),
                 batch_size=self.batch_size,
                 seed=self.config.seed,
                 device=self.device,
@@ -319,12 +335,12 @@ class Runner:
                 self.attackers[f"{arm.model.label}--{arm.plan.label}--{attack_label}"] = found / "attacker.safetensors"
 
     def attacker_key(self, arm: Arm, scenario: Scenario) -> dict[str, Any]:
-        """The pre-image of the key of an attacker fitted to an arm."""
+        """The pre-image of the key of an attacker fitted to an arm, on the arm's own training data."""
         assert scenario.attack
         return {
             "attack": scenario.attack.identity(),
             "checkpoint": digest(self.checkpoint_key(arm.model, arm.plan)),
-            "data": self._data_key(),
+            "data": self.data.key(self.config.data.label),
             "split": "train",
             "seed": self.config.seed,
             "code": core_version(*_SCORING_CODE),
@@ -338,7 +354,7 @@ class Runner:
             "attack": scenario.attack.identity() if scenario.attack else None,
             "attack_content": attack.fingerprint if attack else "",
             "corruption": scenario.corruption.identity() if scenario.corruption else None,
-            "data": self._data_key(),
+            "data": self.data.key(cell.data),
             "split": self.config.split,
             "seed": self.config.seed,
             "code": core_version(*_SCORING_CODE),

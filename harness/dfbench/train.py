@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dfbench import checkpoint
 from dfbench.contracts import Dataset, Defense, Progress, TrainContext
 from dfbench.errors import CheckpointError, TrainingError
+from dfbench.hygiene import find_split
 from dfbench.loader import Loader
 from dfbench.recipe import Recipe
 from dfbench.rng import SampleRng, derive_seed
@@ -44,6 +45,8 @@ def train(
 ) -> dict[str, Any]:
     """Train ``model`` in place and leave it with the weights of the epoch that validation chose.
 
+    Without a validation split the last epoch is kept.
+
     The state after every epoch is kept in ``state_file``, from which an interrupted training goes on; every epoch is
     seeded by itself, so the final weights are those of an uninterrupted run.
 
@@ -54,7 +57,8 @@ def train(
         TrainingError: a loss term or the gradient is not finite; the message names it.
     """
     loader = Loader(dataset.split("train"), recipe.batch_size, device, train=True, seed=seed, augment=recipe.augment)
-    validation = Loader(dataset.split("val"), 64, device)
+    chooser = find_split(dataset, "val")
+    validation = None if chooser is None else Loader(chooser, 64, device)
     model.to(device).to(memory_format=torch.channels_last)
     trainer = _Trainer(model, objectives, recipe, loader, validation, seed)
     first = trainer.resume(state_file)
@@ -75,7 +79,7 @@ class _Trainer:
         objectives: Sequence[Defense],
         recipe: Recipe,
         loader: Loader,
-        validation: Loader,
+        validation: Loader | None,
         seed: int,
     ) -> None:
         self.model, self.objectives, self.recipe = model, objectives, recipe
@@ -117,9 +121,12 @@ class _Trainer:
             self.context.step += 1
             advance(1, "  ".join(f"{name} {value:.3f}" for name, value in terms.items()))
         means = {name: value / len(self.loader) for name, value in sums.items()}
-        with self._averaged():
-            validation = self._validate()
-        score = float(np.mean([value for name, value in validation.items() if name.startswith("auc")]))
+        validation: dict[str, float] = {}
+        if self.validation is not None:
+            with self._averaged():
+                validation = self._validate(self.validation)
+        # Without validation all epochs tie, and so the last is kept.
+        score = float(np.mean([value for name, value in validation.items() if name.startswith("auc")] or 0.0))
         self.log.append(
             {
                 "epoch": epoch,
@@ -201,11 +208,11 @@ class _Trainer:
         finally:
             self.model.load_state_dict(own)
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, validation: Loader) -> dict[str, float]:
         """ROC AUC on clean and, where an objective attacks, on attacked validation images."""
         self.view.sync(self.model)
         scores: dict[str, list[Tensor]] = {}
-        for batch in self.validation.epoch():
+        for batch in validation.epoch():
             images = {"auc": batch.x}
             for number, objective in enumerate(self.objectives):
                 rng = SampleRng(derive_seed(self.seed, "validation"), batch.ids)
@@ -216,7 +223,7 @@ class _Trainer:
                 for name, x in images.items():
                     logits = self.view(x)
                     scores.setdefault(name, []).append((logits[:, 1] - logits[:, 0]).cpu())
-        return {name: roc_auc(self.validation.labels, torch.cat(rows).numpy()) for name, rows in scores.items()}
+        return {name: roc_auc(validation.labels, torch.cat(rows).numpy()) for name, rows in scores.items()}
 
     # --- resuming ----------------------------------------------------------------------------------------------
 

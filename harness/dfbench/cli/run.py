@@ -58,13 +58,14 @@ def command(**options: Any) -> int:
     model, data = config.models[0].spec.name, config.data.spec.name
     out = options["out"] or Path("runs") / f"{model.replace('/', '-')}-{data.replace('/', '-')}-{config.key}"
 
+    from dfbench.device import resolve
     from dfbench.progress import Bars
     from dfbench.record import build_record, check_writable, write_results
     from dfbench.runner import Runner
     from dfbench.store import Store, default_root
     from dfbench.tables import markdown
 
-    device = _device(options["device"])
+    device = resolve(options["device"])
     if not options["dry_run"]:
         check_writable(out)
     runner = Runner(
@@ -119,24 +120,6 @@ def _request(options: dict[str, Any]) -> dict[str, Any]:
         "seed": content.get("seed", 0) if options["seed"] is None else options["seed"],
         "allow_leak": options["allow_leak"] or allow_leak,
     }
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    from dfbench.errors import UsageError
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {name!r}: use cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"device {name!r}: torch finds no CUDA device here; use --device cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name!r} is not supported; use cpu, cuda or cuda:N")
-    return device
 
 
 def _show(record: dict[str, Any], out: Path) -> None:

@@ -1,9 +1,10 @@
 """``dfbench data prepare`` beside a plain loop of OpenCV and MTCNN, on genuine FaceForensics++ clips.
 
 Give a folder with some, in the official layout: ``DFBENCH_FFPP=/data/few-clips make perf``. Both start from files and
-end with crops; the plain loop reads each video through once, takes 32 evenly spaced frames and detects them one by one.
-Ours starts its worker processes within the measured time. Afterwards the boxes are compared: the default mode must
-agree within 2 pixels, the fast one within 6, and neither may lose a face.
+end with crops; the plain loop reads each video through once, takes 96 evenly spaced frames and detects them one by one.
+Ours starts its worker processes within the measured time. Afterwards the boxes are compared: one of the plain loop's
+must agree with each of ours within 2 pixels, and no frame may be lost. (The plain loop takes the largest detection of a
+frame for its face, which now and then is a tie or a shoulder.)
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from dfbench.progress import Silent
 from dfbench.registry import load_registry
 
 ROOT = Path(os.environ.get("DFBENCH_FFPP") or Path(__file__).parents[2].parent / "shared" / "data" / "ffpp")
-FRAMES, SIZE, MARGIN = 32, 224, 0.3
-Boxes = dict[tuple[str, int], tuple[float, ...]]
+FRAMES, SIZE, MARGIN = 96, 224, 0.3
+Boxes = dict[tuple[str, int], np.ndarray]
+"""The boxes (n, 4) in each frame that shows a face, by clip and frame."""
 
 pytestmark = [
     pytest.mark.skipif(not ROOT.is_dir(), reason="no FaceForensics++ clips: set DFBENCH_FFPP to their folder"),
@@ -53,7 +55,8 @@ def plain_loop(out: Path) -> Boxes:
             found, _ = detector.detect(frame)
             if found is None:
                 continue
-            left, top, right, bottom = boxes[clip.video, index] = tuple(found[0])
+            boxes[clip.video, index] = found
+            left, top, right, bottom = found[0]
             side = min(max(right - left, bottom - top) * (1 + MARGIN), *frame.shape[:2])
             x = int(np.clip((left + right - side) / 2, 0, frame.shape[1] - side))
             y = int(np.clip((top + bottom - side) / 2, 0, frame.shape[0] - side))
@@ -62,11 +65,11 @@ def plain_loop(out: Path) -> Boxes:
     return boxes
 
 
-def dfbench_prepare(detector: str, out: Path) -> Boxes:
-    settings = Settings(FRAMES, SIZE, MARGIN, "none", load_registry().component("detector", detector), None, "cpu")
+def dfbench_prepare(out: Path) -> Boxes:
+    settings = Settings(FRAMES, SIZE, MARGIN, "none", load_registry().component("detector", "mtcnn"), None, "cpu")
     prepare_corpus("ffpp", corpus(), out / "ffpp", settings, workers=os.cpu_count() or 1, progress=Silent())
     rows = pd.read_parquet(out / "ffpp" / "manifest.parquet")
-    return {(row.video, row.frame): tuple(row.box) for row in rows.itertuples()}
+    return {(row.video, row.frame): np.array([row.box]) for row in rows.itertuples()}
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +82,9 @@ def test_plain_loop_of_opencv_and_mtcnn(benchmark, expected, tmp_path) -> None:
     expected.update(benchmark.pedantic(plain_loop, (tmp_path,), rounds=1))
 
 
-@pytest.mark.parametrize(("detector", "pixels"), [("mtcnn", 2), ("mtcnn(fast=true)", 6)], ids=["default", "fast"])
-def test_dfbench_prepare(benchmark, expected, tmp_path, detector: str, pixels: float) -> None:
-    boxes = benchmark.pedantic(dfbench_prepare, (detector, tmp_path), rounds=1)
+def test_dfbench_prepare(benchmark, expected, tmp_path) -> None:
+    boxes = benchmark.pedantic(dfbench_prepare, (tmp_path,), rounds=1)
     assert set(expected) <= set(boxes), "faces were lost"
-    off = [np.abs(np.subtract(boxes[key], box)).max() for key, box in expected.items()]
+    off = [np.abs(theirs - boxes[key]).max(axis=1).min() for key, theirs in expected.items()]
     benchmark.extra_info["largest difference of a box, pixels"] = float(max(off))
-    assert max(off) <= pixels
+    assert max(off) <= 2

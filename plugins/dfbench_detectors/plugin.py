@@ -15,11 +15,6 @@ def dfbench_detectors() -> Iterable[DetectorSpec]:
         "mtcnn",
         "dfbench_detectors.mtcnn:Mtcnn",
         "MTCNN with the weights in the facenet-pytorch wheel; large faces first",
-        params=(
-            Param("min_face", int, 20, "smallest face looked for, in pixels of the frame", low=20),
-            Param(
-                "fast", bool, False, "settle for the first pyramid level that shows a face: boxes off by a few pixels"
-            ),
-        ),
+        params=(Param("min_face", int, 20, "smallest face looked for, in pixels of the frame", low=20),),
         source="Zhang et al., Joint Face Detection and Alignment Using Multitask Cascaded CNNs, IEEE SPL 2016",
     )

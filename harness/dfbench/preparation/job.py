@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dfbench.contracts import Corruption
 from dfbench.corpus import Clip
+from dfbench.device import resolve
 from dfbench.errors import DfbenchError
 from dfbench.faces import Face, FaceDetector
 from dfbench.phash import phash
@@ -72,7 +73,7 @@ class Worker:
     def __init__(self, settings: Settings, shards: Path) -> None:
         self.settings, self.shards = settings, shards
         self.detector: FaceDetector = settings.detector.build()
-        self.detector.to(settings.device)
+        self.detector.to(str(resolve(settings.device)))
         self.codec: Corruption | None = settings.codec.build() if settings.codec else None
 
     def run(self, job: Job) -> dict[str, Any]:

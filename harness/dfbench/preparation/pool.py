@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,22 +51,27 @@ def carry_out(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_worker: Worker | None = None
+_arguments: tuple[Settings, Path]
 
 
 def _start_worker(settings: Settings, shards: Path) -> None:
-    global _worker
+    global _arguments
+    _arguments = settings, shards
     # Ctrl-C goes to the whole group of processes: the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@cache
+def _worker() -> Worker:
+    """Of this process; made with its first job, whose future then tells what goes wrong."""
     import torch
 
     torch.set_num_threads(1)
-    _worker = Worker(settings, shards)
+    return Worker(*_arguments)
 
 
 def _run(job: Job) -> dict[str, Any]:
-    assert _worker
-    return _worker.run(job)
+    return _worker().run(job)
 
 
 @contextmanager

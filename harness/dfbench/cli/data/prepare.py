@@ -20,7 +20,7 @@ Examples:
   dfbench data prepare ffpp --root /data/FaceForensics++ --compression c40 --out data/ffpp-c40
   dfbench data prepare celebdf2 --root /data/Celeb-DF-v2 --frames 16 --align landmarks
   dfbench data prepare ffpp --root /data/FaceForensics++ --recompress "h264(crf=40)" --out data/ffpp-crf40
-  dfbench data prepare dffd --root /data/DFFD --detector "mtcnn(fast=true)" --workers 8
+  dfbench data prepare dffd --root /data/DFFD --detector "mtcnn(min_face=40)" --workers 8
   dfbench data prepare mini
 
 Killed or interrupted, the same command goes on where it stopped. A clip that cannot be used is told of with its
@@ -64,7 +64,6 @@ def command(data: str, root: Path | None, cache: Path | None, debug: bool, **opt
 
 
 def _from_download(registry: Registry, data: str, root: Path, options: dict[str, Any]) -> None:
-    from dfbench.device import resolve
     from dfbench.preparation.engine import prepare_corpus
     from dfbench.preparation.job import Settings
     from dfbench.progress import Bars
@@ -77,7 +76,7 @@ def _from_download(registry: Registry, data: str, root: Path, options: dict[str,
         options["align"],
         registry.component("detector", options["detector"]),
         _codec(registry, options["recompress"]) if options["recompress"] else None,
-        str(resolve(options["device"])),
+        options["device"],
     )
     name = dataset.spec.name
     out = options["out"] or Path(os.environ.get("DFBENCH_DATA", "data")) / name

@@ -263,6 +263,14 @@ def test_a_leak_within_a_set_that_is_only_evaluated_does_not_matter(
     assert code == 0
 
 
+def test_a_leak_into_a_split_that_is_not_evaluated_does_not_matter(
+    dfbench: Cli, leaky: Path, elsewhere: Path, tmp_path: Path
+) -> None:
+    shared = ("--cache", tmp_path / "cache", "--out", tmp_path / "out")
+    code, _, err = dfbench("run", *MODEL, "--data", folder(leaky), "--eval-data", folder(elsewhere), *shared)
+    assert code == 0, err
+
+
 # --- frames, videos and missing splits --------------------------------------------------------------------------------
 
 

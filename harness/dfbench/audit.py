@@ -43,7 +43,9 @@ class Finding:
     names: tuple[str, ...]
 
 
-def audit(dataset: Dataset, name: str, store: Store | None, progress: Progress) -> list[Finding]:
+def audit(
+    dataset: Dataset, name: str, store: Store | None, progress: Progress, splits: Sequence[str] = SPLITS
+) -> list[Finding]:
     """What the splits of a prepared data set share: equal ids, videos, people, and near-duplicate crops.
 
     Of fakes that are drawn anew for each epoch the first epoch's are looked at. A sample without ``phash`` is read and
@@ -54,8 +56,9 @@ def audit(dataset: Dataset, name: str, store: Store | None, progress: Progress) 
         name: what messages call it.
         store: where findings are kept; None: nowhere.
         progress: where progress is shown.
+        splits: the splits that are compared.
     """
-    found = {split: rows for split in SPLITS if (rows := find_split(dataset, split))}
+    found = {split: rows for split in splits if (rows := find_split(dataset, split))}
 
     def compute() -> list[Finding]:
         findings = _equal_ids(found)
@@ -66,7 +69,7 @@ def audit(dataset: Dataset, name: str, store: Store | None, progress: Progress) 
             findings += _near_duplicates(found[a], hashes[a], found[b], hashes[b], a, b, progress)
         return findings
 
-    findings = _cached(store, {"data": dataset.fingerprint}, compute)
+    findings = _cached(store, {"data": dataset.fingerprint, "splits": list(found)}, compute)
     return [replace(finding, message=f"{name}: {finding.message}") for finding in findings]
 
 

@@ -89,9 +89,10 @@ class RunData:
         )
 
     def _audit(self, store: Store, progress: Progress) -> None:
-        """Leaks of the training set, and of it into each other evaluated set."""
+        """Leaks between the splits of the training set that the run uses, and of it into each other evaluated set."""
         trained = self._config.data
-        self.leaks = [finding.message for finding in audit(self.training, trained.label, store, progress)]
+        used = list(self.counts[trained.label])
+        self.leaks = [finding.message for finding in audit(self.training, trained.label, store, progress, used)]
         for component in self._config.eval_data:
             if component.label != trained.label:
                 found = audit_pair(

@@ -69,7 +69,7 @@ def audit(
             findings += _near_duplicates(found[a], hashes[a], found[b], hashes[b], a, b, progress)
         return findings
 
-    findings = _cached(store, {"data": dataset.fingerprint, "splits": list(found)}, compute)
+    findings = _cached(store, {"data": dataset.fingerprint, "splits": list(splits)}, compute)
     return [replace(finding, message=f"{name}: {finding.message}") for finding in findings]
 
 

@@ -238,7 +238,7 @@ def test_a_misspelt_name_brings_the_nearest(dfbench: Cli, tmp_path: Path):
 
 def test_images_need_no_video_library_and_videos_say_how_to_get_it(dfbench: Cli, tmp_path, monkeypatch):
     images, videos = dffd_tree(tmp_path / "a"), ffpp_tree(tmp_path / "b")
-    monkeypatch.setattr("dfbench.survey.find_spec", lambda name: None if name == "av" else find_spec(name))
+    monkeypatch.setattr("dfbench.preparation.video.find_spec", lambda name: None if name == "av" else find_spec(name))
     assert dfbench("data", "check", "dffd", "--root", images)[0] == 4
     code, _, err = dfbench("data", "check", "ffpp", "--root", videos)
     assert code == 2

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dfbench_data.images import ImageError, decode
+from dfbench.images import ImageError
+from dfbench_data.images import decode
 
 RAMP = np.tile(np.linspace(0, 1, 64), (64, 1))
 

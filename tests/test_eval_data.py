@@ -201,7 +201,7 @@ def leaky(faces: Path, tmp_path: Path) -> Path:
 
 def test_training_on_a_leaky_split_is_refused_and_the_cure_named(dfbench: Cli, leaky: Path, tmp_path: Path) -> None:
     code, _, err = dfbench("run", *MODEL, "--data", folder(leaky), "--cache", tmp_path, "--out", tmp_path / "out")
-    assert code == 1
+    assert code == 3
     assert "test/real/twin.jpg = train/real/" in err
     assert "--allow-leak trains all the same and marks every table" in err
     assert not (tmp_path / "checkpoints").exists()
@@ -213,7 +213,7 @@ def test_a_leak_that_was_allowed_marks_record_and_tables(
     request = tmp_path / "run.toml"
     request.write_text(f"data = '{folder(leaky)}'\neval_data = ['{folder(leaky)}', '{folder(elsewhere)}']\n")
     shared = (*MODEL, "--config", request, "--cache", tmp_path / "cache")
-    assert dfbench("run", *shared, "--out", tmp_path / "refused")[0] == 1
+    assert dfbench("run", *shared, "--out", tmp_path / "refused")[0] == 3
     code, out, _ = dfbench("run", *shared, "--allow-leak", "--out", tmp_path / "out")
     assert code == 0
     request.write_text(request.read_text() + "allow_leak = true\n")
@@ -244,7 +244,7 @@ def test_a_training_image_in_an_evaluated_set_is_a_leak_of_the_pair(
     shutil.copy(twin, copy / "test/real/twin.png")
     shared = (*MODEL, "--data", folder(faces), "--cache", tmp_path / "cache", "--out", tmp_path / "out")
     code, _, err = dfbench("run", *shared, "--eval-data", folder(copy))
-    assert code == 1
+    assert code == 3
     assert f"{folder(faces)} into {folder(copy)}" in err
     assert f"test/real/twin.png = train/real/{twin.name}" in err
 

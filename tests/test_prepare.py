@@ -82,7 +82,7 @@ def test_a_crop_holds_the_face_at_its_checksum(finished: Path) -> None:
 def test_the_summary_counts_clips_frames_and_crops(dfbench: Cli, finished: Path, download: Path) -> None:
     code, out, _ = dfbench("data", "prepare", "ffpp", "--root", download, "--out", finished, *SMALL)
     assert code == 0
-    assert "nothing left to do; 18 clips were done before" in out
+    assert "nothing new; 18 clips were done before" in out
     (total,) = [line.split() for line in out.splitlines() if line.strip().startswith("all")]
     assert total == ["all", "18", "0", "54", "0", "54"]
 

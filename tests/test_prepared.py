@@ -271,12 +271,9 @@ def test_one_changed_pixel_is_found_and_its_crop_named(root):
 
 def test_the_audit_reads_the_pixels_and_ends_with_three_where_one_is_damaged(dfbench: Cli, tmp_path):
     root = write(tmp_path / "ffpp", dataset="ffpp")
-    code, out, _ = dfbench("data", "audit", f'ffpp(path="{root}")', "--cache", tmp_path / "cache")
-    assert code == 0
-    assert "the pixels of every crop have their checksum" in out
+    assert dfbench("data", "audit", f'ffpp(path="{root}")', "--cache", tmp_path / "cache")[0] == 0
     shard = root / "shards/original/000.npy"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
     code, out, _ = dfbench("data", "audit", f'ffpp(path="{root}")', "--cache", tmp_path / "cache")
     assert code == 3
     assert "damaged: shards/original/000.npy: the pixels of original/000/00020 are not" in out
-    assert "have their checksum" not in out

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from dfbench.contracts import MetricUndefined
 from dfbench.errors import DataError
-from dfbench.stats import Scores, bootstrap_weights, paired_difference, percentile_interval
+from dfbench.measure import measure
+from dfbench.registry import load_registry
+from dfbench.stats import bootstrap_weights, percentile_interval
 from dfbench_metrics.ranking import auc
-from dfbench_metrics.threshold import accuracy, balanced_accuracy
+from dfbench_metrics.threshold import accuracy
 
 
 def clusters(videos: int, frames: int) -> list[str]:
@@ -110,61 +112,56 @@ def test_interval_covers_the_truth_95_times_in_100(metric):
 # --- paired differences -------------------------------------------------------------------------------------------
 
 
-def pair(rng, gain: float, videos: int = 80, frames: int = 2) -> tuple[Scores, Scores]:
+def pair(rng, gain: float, videos: int = 80, frames: int = 2) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Two detectors on the same videos; the first separates the classes better by ``gain``."""
     y, score = world(rng, videos, frames, gap=0.3)
-    ids = [f"frame{i}" for i in range(len(y))]
     better = score + gain * (y - 0.5) + rng.normal(0, 0.02, len(y))
-    return Scores(ids, y, better, clusters(videos, frames)), Scores(ids, y, score, clusters(videos, frames))
+    base = pd.DataFrame({"video": clusters(videos, frames), "label": y, "score": score})
+    return base.assign(score=better), base
+
+
+def difference(a: pd.DataFrame, b: pd.DataFrame) -> dict:
+    """Of the AUC, with its interval."""
+    ours, theirs = measure([load_registry().component("metric", "auc")], [a, b])
+    return ours.minus(theirs)["auc"]
 
 
 def test_difference_is_that_of_the_metric_and_changes_sign_with_the_order():
     a, b = pair(np.random.default_rng(0), gain=0.2)
-    once = np.ones((1, len(a.y)))
-    forth, back = paired_difference(auc, a, b), paired_difference(auc, b, a)
-    assert forth.value == pytest.approx(auc(a.y, a.score, once)[0] - auc(b.y, b.score, once)[0])
-    assert back.value == -forth.value
-    assert back.interval == pytest.approx((-forth.interval[1], -forth.interval[0]))
+    once = np.ones((1, len(a)))
+    forth, back = difference(a, b), difference(b, a)
+    assert forth["value"] == pytest.approx(auc(a["label"], a["score"], once)[0] - auc(b["label"], b["score"], once)[0])
+    assert back["value"] == -forth["value"]
+    assert back["interval"] == pytest.approx([-forth["interval"][1], -forth["interval"][0]])
 
 
 def test_true_gain_excludes_zero_and_a_detector_against_itself_is_exactly_zero():
     a, b = pair(np.random.default_rng(0), gain=0.4)
-    assert paired_difference(auc, a, b).interval[0] > 0
-    assert paired_difference(auc, a, a).interval == (0, 0)
+    assert difference(a, b)["interval"][0] > 0
+    assert difference(a, a)["interval"] == [0, 0]
 
 
 def test_pairing_narrows_the_interval():
     a, b = pair(np.random.default_rng(0), gain=0.1)
-    low, high = paired_difference(auc, a, b).interval
-    weights = [bootstrap_weights(a.clusters, 1000, seed) for seed in (1, 2)]
-    unpaired = percentile_interval(auc(a.y, a.score, weights[0]) - auc(b.y, b.score, weights[1]))
+    low, high = difference(a, b)["interval"]
+    weights = [bootstrap_weights(a["video"].tolist(), 1000, seed) for seed in (1, 2)]
+    unpaired = percentile_interval(auc(a["label"], a["score"], weights[0]) - auc(b["label"], b["score"], weights[1]))
     assert high - low < 0.6 * (unpaired[1] - unpaired[0])
 
 
-@pytest.mark.parametrize("part", ["ids", "y", "clusters"])
+@pytest.mark.parametrize("part", ["label", "video"])
 def test_different_samples_cannot_be_paired(part):
     a, b = pair(np.random.default_rng(0), gain=0.1)
-    other = {"ids": a.ids, "y": b.y, "clusters": a.clusters} | {part: list(getattr(b, part))[::-1]}
-    with pytest.raises(DataError, match="different samples cannot be paired"):
-        paired_difference(auc, a, Scores(score=b.score, **other))
-
-
-def test_undefined_metric_stays_undefined():
-    a, _ = pair(np.random.default_rng(0), gain=0.1)
-    real = Scores(a.ids, np.zeros_like(a.y), a.score, a.clusters)
-    with pytest.raises(MetricUndefined, match="no fake samples"):
-        paired_difference(balanced_accuracy, real, real)
+    with pytest.raises(DataError, match="different samples"):
+        difference(a, b.assign(**{part: b[part].tolist()[::-1]}))
 
 
 @pytest.mark.slow
 def test_paired_interval_covers_the_true_difference_95_times_in_100():
     rng = np.random.default_rng(1)
-    a, b = pair(rng, gain=0.1, videos=200_000, frames=1)
-    once = np.ones((1, len(a.y)))
-    truth = (auc(a.y, a.score, once) - auc(b.y, b.score, once))[0]
+    truth = difference(*pair(rng, gain=0.1, videos=20_000, frames=1))["value"]
     covered = []
-    for seed in range(2000):
-        a, b = pair(rng, gain=0.1, videos=150, frames=1)
-        low, high = paired_difference(auc, a, b, seed=seed).interval
+    for _ in range(1000):
+        low, high = difference(*pair(rng, gain=0.1, videos=150, frames=1))["interval"]
         covered.append(low <= truth <= high)
     assert 0.93 <= np.mean(covered) <= 0.97

@@ -35,7 +35,7 @@ pytestmark = [
 
 
 def corpus() -> Corpus:
-    return load_registry().component("dataset", "ffpp").corpus(ROOT, "")
+    return load_registry().corpus("ffpp", ROOT)
 
 
 def plain_loop(out: Path) -> Boxes:

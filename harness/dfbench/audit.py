@@ -14,7 +14,7 @@ import numpy as np
 
 from dfbench.contracts import SPLITS, Dataset, Progress, Sample, Split
 from dfbench.hygiene import find_split
-from dfbench.keys import core_version
+from dfbench.keys import core_version, digest
 from dfbench.phash import CANDIDATE, DUPLICATE, detail_correlation, phash, vectors
 from dfbench.store import Store
 
@@ -69,7 +69,7 @@ def audit(
             findings += _near_duplicates(found[a], hashes[a], found[b], hashes[b], a, b, progress)
         return findings
 
-    findings = _cached(store, {"data": dataset.fingerprint, "splits": list(splits)}, compute)
+    findings = _cached(store, {"data": _told(dataset), "splits": list(splits)}, compute)
     return [replace(finding, message=f"{name}: {finding.message}") for finding in findings]
 
 
@@ -105,8 +105,14 @@ def audit_pair(
             findings += _near_duplicates(rows, own, tested, hashes, name, where, progress)
         return findings
 
-    preimage = {"data": [train.fingerprint, evaluated.fingerprint], "split": split, "same_source": same_source}
+    preimage = {"data": [_told(train), _told(evaluated)], "split": split, "same_source": same_source}
     return _cached(store, preimage, compute)
+
+
+def _told(dataset: Dataset) -> list[str]:
+    """What decides findings: the fingerprint, and the hashes that the samples bring along, which it does not cover."""
+    known = [sample.phash for name in SPLITS if (split := find_split(dataset, name)) for sample in split.samples]
+    return [dataset.fingerprint, digest(known)]
 
 
 def _cached(store: Store | None, data: Mapping[str, Any], compute: Callable[[], list[Finding]]) -> list[Finding]:

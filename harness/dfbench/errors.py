@@ -30,6 +30,12 @@ class DataError(DfbenchError):
     """A data set cannot be used: missing, corrupt, empty, one class only, or pixels outside the contract."""
 
 
+class LeakError(DataError):
+    """The splits of the training data share videos, people or pictures, and that was not allowed."""
+
+    exit_code = 3
+
+
 class ContractError(DfbenchError):
     """A component broke its contract: wrong shape, NaN, left the eps-ball, left the model in training mode."""
 

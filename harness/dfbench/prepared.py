@@ -35,6 +35,16 @@ def fingerprint(preparation: Mapping[str, Any], manifest: pd.DataFrame) -> str:
     return digest({"format": FORMAT, "preparation": dict(preparation), "columns": _IDENTITY, "rows": rows})
 
 
+def shard_bytes(crops: int, side: int) -> int:
+    """The size of a shard's file."""
+    return _HEADER + crops * side * side * 3
+
+
+def default_path(name: str) -> Path:
+    """Where a prepared data set lies if nothing else is said: ``$DFBENCH_DATA/<name>``, or else ``data/<name>``."""
+    return Path(os.environ.get("DFBENCH_DATA") or "data") / name
+
+
 class PreparedSplit(Split):
     """Crops read from shards on demand: nothing is kept open or in memory.
 
@@ -56,9 +66,13 @@ class PreparedSplit(Split):
                 shard.seek(_HEADER + self._rows[index] * crop.nbytes)
                 complete = shard.readinto(crop.data.cast("B")) == crop.nbytes
         except OSError as error:
-            raise DataError(f"{self._files[index]} cannot be read ({error.strerror}): prepare the data again") from None
+            raise DataError(
+                f"{self._files[index]} cannot be read ({error.strerror}): run `dfbench data prepare --root` again"
+            ) from None
         if not complete:
-            raise DataError(f"{self._files[index]} is too short for {self.samples[index].id}: prepare the data again")
+            raise DataError(
+                f"{self._files[index]} is cut short: delete it, and run `dfbench data prepare --root` again"
+            )
         return crop
 
 
@@ -72,7 +86,7 @@ class PreparedSet(Dataset):
     name: ClassVar[str]
 
     def __init__(self, path: str | None = None) -> None:
-        self.path = Path(path) if path else Path(os.environ.get("DFBENCH_DATA") or "data") / self.name
+        self.path = Path(path) if path else default_path(self.name)
         self._about: dict[str, Any] = {}
         self._manifest = pd.DataFrame()
         self._splits: dict[str, PreparedSplit] = {}
@@ -189,7 +203,7 @@ class PreparedSet(Dataset):
             file = self.path / str(shard)
             if not file.is_file():
                 wrong.append(f"{shard} is missing")
-            elif file.stat().st_size != _HEADER + (int(last) + 1) * size * size * 3:
+            elif file.stat().st_size != shard_bytes(int(last) + 1, size):
                 wrong.append(f"{shard} has a wrong size")
         if wrong:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""

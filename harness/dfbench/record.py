@@ -127,6 +127,7 @@ def _warnings(outcome: Outcome, cells: Sequence[dict[str, Any]]) -> list[str]:
     found += [
         f"model {model}: random start, no pretrained weights" for model, w in outcome.weights.items() if not w["sha256"]
     ]
+    found += _unlike_crops(outcome)
     several = len(outcome.eval_data) > 1
     constant: dict[str, list[str]] = {}
     for cell, row in zip(outcome.cells, cells, strict=True):
@@ -140,6 +141,18 @@ def _warnings(outcome: Outcome, cells: Sequence[dict[str, Any]]) -> list[str]:
         found.append(
             f"answers {answer!r} to every image, so that its accuracy is a constant predictor's: {'; '.join(names)}"
         )
+    return found
+
+
+def _unlike_crops(outcome: Outcome) -> list[str]:
+    """Evaluated sets whose crops were made otherwise than those trained on: their numbers measure that as well."""
+    ours, found = outcome.data.preparation, []
+    for used in outcome.eval_data:
+        theirs = used.preparation
+        unlike = [key for key in ("detector", "size", "margin", "align") if ours.get(key) != theirs.get(key)]
+        if unlike:
+            told = ", ".join(f"{key} {ours.get(key)!r} and {theirs.get(key)!r}" for key in unlike)
+            found.append(f"{outcome.data.name} and {used.name} were cropped differently: {told}")
     return found
 
 

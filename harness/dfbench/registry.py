@@ -72,21 +72,7 @@ class Component:
             MissingDependency: an optional package is not installed.
             ContractError: the target cannot be imported, or fails when called.
         """
-        return self._call(self.load(), **self.params)
-
-    def corpus(self, root: Path, compression: str) -> Corpus:
-        """The reader of a data set's download, see :class:`~dfbench.corpus.Corpus`.
-
-        Raises:
-            UsageError: the data set is not prepared from a download.
-            DataError: there is no such folder or compression level.
-            ContractError: the reader cannot be imported, or fails when called.
-        """
-        target = self.spec.corpus if isinstance(self.spec, DatasetSpec) else ""
-        if not target:
-            raise UsageError(f"the data set {self.spec.name!r} is not made from a download: leave --root out")
-        reader: Corpus = self._call(self._import(target), root, compression)
-        return reader
+        return self._call(self.spec.target, **self.params)
 
     def _import(self, path: str) -> Any:
         module, _, name = path.partition(":")
@@ -100,13 +86,14 @@ class Component:
             raise self._broken("cannot be imported", path, error) from error
         return target
 
-    def _call(self, target: Any, /, *arguments: Any, **keywords: Any) -> Any:
+    def _call(self, path: str, /, *arguments: Any, **keywords: Any) -> Any:
+        target = self._import(path)
         try:
             return target(*arguments, **keywords)
         except DfbenchError:
             raise
         except Exception as error:
-            raise self._broken("cannot be built", self.spec.target, error) from error
+            raise self._broken("cannot be built", path, error) from error
 
     def _broken(self, what: str, path: str, error: Exception) -> ContractError:
         return ContractError(
@@ -146,6 +133,26 @@ class Registry:
             UsageError: unreadable text, unknown name, or parameters that do not fit.
         """
         return self._bound(kind, parse(text))
+
+    def corpus(self, name: str, root: Path, compression: str = "") -> Corpus:
+        """The download of a data set, see :class:`~dfbench.corpus.Corpus`.
+
+        Raises:
+            UsageError: no such data set, or it is not made from a download.
+            DataError: ``root`` does not have the layout, or not the compression level.
+            ContractError: the reader cannot be imported, or fails when called.
+        """
+        if (expr := parse(name)).params:
+            raise UsageError(f"parameters are for prepared data: write {expr.name!r} alone beside --root")
+        registered = self.get("dataset", name)
+        readers = {spec.name: spec.corpus for spec in self.specs("dataset") if isinstance(spec, DatasetSpec)}
+        known = [dataset for dataset, reader in readers.items() if reader]
+        if name not in known:
+            raise UsageError(
+                f"the data set {name!r} is not made from a download; these are: {', '.join(known) or 'none'}"
+            )
+        corpus: Corpus = Component(registered, {})._call(readers[name], root, compression)
+        return corpus
 
     def components(self, kind: str, text: str) -> list[Component]:
         """The components of a sum such as ``dual+pim(alpha=0.5)``, in the order written."""

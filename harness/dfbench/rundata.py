@@ -8,7 +8,7 @@ from typing import Any
 from dfbench.audit import audit, audit_pair
 from dfbench.config import RunConfig
 from dfbench.contracts import Dataset, DatasetSpec, Progress, Split
-from dfbench.errors import DataError
+from dfbench.errors import LeakError
 from dfbench.hygiene import check_splits
 from dfbench.loader import check_pixels
 from dfbench.registry import Component
@@ -58,7 +58,8 @@ class RunData:
         """Prepare and check all data sets; the image sides they have, in pixels, smallest first.
 
         Raises:
-            DataError: a data set is unusable, lacks a split that the run needs, or leaks and that was not allowed.
+            DataError: a data set is unusable, or lacks a split that the run needs.
+            LeakError: the training data leak, and that was not allowed.
         """
         config = self._config
         tested = {component.label for component in config.eval_data}
@@ -101,7 +102,7 @@ class RunData:
                 )  # fmt: skip
                 self.leaks += [f"{trained.label} into {component.label}: {finding.message}" for finding in found]
         if self.leaks and not self._config.allow_leak:
-            raise DataError(
+            raise LeakError(
                 f"{'; '.join(self.leaks)}. Training on it would flatter every number; --allow-leak trains all the same "
                 "and marks every table"
             )

@@ -1,43 +1,20 @@
-"""Check a download before hours are spent on it: find its corpus, and open every clip."""
+"""Check a download before hours are spent on it: open every clip."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from importlib.util import find_spec
-from pathlib import Path
 
-from dfbench.contracts import DatasetSpec, Progress
-from dfbench.corpus import Clip, Corpus
-from dfbench.errors import DataError, MissingDependency, UsageError
-from dfbench.preparation.image import read_image
-from dfbench.preparation.video import opened
-from dfbench.registry import load_registry
+from dfbench.contracts import Progress
+from dfbench.corpus import Clip
+from dfbench.errors import DataError
+from dfbench.images import open_rgb
+from dfbench.preparation.video import opened, require_av
 
 _CLIPS_PER_TASK = 16
 _WAITS = 4
 """Threads per core: opening a clip waits for the disk."""
-
-
-def open_corpus(name: str, root: Path, compression: str = "") -> Corpus:
-    """The download of a data set.
-
-    Args:
-        name: of the data set.
-        root: top folder of the download.
-        compression: which level; empty for the data set's default.
-
-    Raises:
-        UsageError: no such data set, or it is not made from a download.
-        DataError: ``root`` does not have the layout, or not the level.
-        ContractError: the plugin's corpus is broken.
-    """
-    registry = load_registry()
-    known = [spec.name for spec in registry.specs("dataset") if isinstance(spec, DatasetSpec) and spec.corpus]
-    if registry.get("dataset", name).spec.name not in known:
-        raise UsageError(f"the data set {name!r} is not made from a download; these are: {', '.join(known) or 'none'}")
-    return registry.component("dataset", name).corpus(root, compression)
 
 
 def unreadable(clips: Sequence[Clip], progress: Progress) -> list[tuple[Clip, str]]:
@@ -48,11 +25,8 @@ def unreadable(clips: Sequence[Clip], progress: Progress) -> list[tuple[Clip, st
     Raises:
         MissingDependency: there are videos, and PyAV is not installed.
     """
-    if not all(clip.is_image for clip in clips) and find_spec("av") is None:
-        raise MissingDependency(
-            "opening videos needs the package av (PyAV), which is not installed: pip install 'dfbench-harness[h264]', "
-            "or check names alone with --fast"
-        )
+    if not all(clip.is_image for clip in clips):
+        require_av()
 
     def work(start: int) -> list[tuple[int, str]]:
         numbers = range(start, min(start + _CLIPS_PER_TASK, len(clips)))
@@ -76,7 +50,7 @@ def _fault(clip: Clip) -> str:
     """Why a clip cannot be read; empty if it can."""
     try:
         if clip.is_image:
-            read_image(clip.path)
+            open_rgb(clip.path.read_bytes())
             return ""
         with opened(clip.path) as container:
             # One thread: the clips keep all cores busy as it is.

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NO_AVX512 = "asm=AVX2"
-"""x264's AVX-512 code for macroblock trees reads memory it did not write: measured on small clips, equal input gave up
-to ten different streams in twenty runs, none of them that of the plain C code. With AVX2 it is that, every time."""
+"""For CPUs with AVX-512. x264's code for it reads memory it did not write, in macroblock trees: measured on small
+clips, equal input gave up to ten different streams in twenty runs, none of them that of the plain C code. With AVX2 it
+is that, every time."""
 
 
 class H264(Corruption):
@@ -40,6 +41,8 @@ class H264(Corruption):
         MissingDependency: PyAV is not installed.
     """
 
+    temporal = True
+
     def __init__(self, crf: int = 23) -> None:
         try:
             import av
@@ -56,7 +59,6 @@ class H264(Corruption):
         self.crf = crf
         self.label = f"h264_intra_crf{crf}"
         self.clip_label = f"h264_clip_crf{crf}"
-        self.temporal = True
 
     def __call__(self, x: Tensor, rng: SampleRng) -> Tensor:
         """See :class:`~dfbench.contracts.Corruption`."""
@@ -68,9 +70,11 @@ class H264(Corruption):
     def clip(self, frames: Iterator[NDArray[Any]], rate: Fraction) -> Iterator[NDArray[Any]]:
         """See :class:`~dfbench.contracts.Corruption`."""
         encoder, decoder = None, _decoder()
+        has_avx512 = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        options = {"x264-params": NO_AVX512} if has_avx512 else {}
         for number, image in enumerate(frames):
             if encoder is None:
-                encoder, shape = _encoder(image, self.crf, rate, {"x264-params": NO_AVX512}), image.shape
+                encoder, shape = _encoder(image, self.crf, rate, options), image.shape
             for packet in encoder.encode(_frame(image, number)):
                 yield from _images(decoder.decode(packet), shape)
         if encoder is not None:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from dfbench.contracts import SPLITS, Dataset, Progress, Split
 from dfbench.errors import DataError
+from dfbench.images import ImageError
 from dfbench_data import store
 from dfbench_data.entries import Entry, check_contents, check_samples, check_splits, few
-from dfbench_data.images import ImageError, decode
+from dfbench_data.images import decode
 from dfbench_data.splits import ArraySplit
 from dfbench_data.splitting import complete_splits
 

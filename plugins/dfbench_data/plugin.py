@@ -48,7 +48,7 @@ def dfbench_datasets() -> Iterable[DatasetSpec]:
     )
     yield DatasetSpec(
         "ffpp",
-        "dfbench_data.prepared_sets:FaceForensics",
+        "dfbench_data.prepared_sets:FaceForensicsCrops",
         "FaceForensics++: 1000 originals from YouTube, and as many fakes by each of four or five manipulations",
         params=(_PATH,),
         expects="""original_sequences/youtube/c23/videos/NNN.mp4
@@ -64,7 +64,7 @@ dfbench data prepare ffpp --root DOWNLOAD --out data/ffpp""",
     )
     yield DatasetSpec(
         "dfd",
-        "dfbench_data.prepared_sets:DeepFakeDetection",
+        "dfbench_data.prepared_sets:DeepFakeDetectionCrops",
         "DeepFakeDetection: 363 originals of paid actors and 3068 fakes, to test on",
         params=(_PATH,),
         expects="""original_sequences/actors/c23/videos/01__SCENE.mp4
@@ -76,7 +76,7 @@ dfbench data prepare dfd --root DOWNLOAD --out data/dfd""",
     )
     yield DatasetSpec(
         "celebdf2",
-        "dfbench_data.prepared_sets:CelebDF2",
+        "dfbench_data.prepared_sets:CelebDF2Crops",
         "Celeb-DF v2: 590 celebrity and 300 other originals, 5639 fakes; the official list of 518 to test on",
         params=(_PATH,),
         expects="""Celeb-real/id0_0000.mp4
@@ -90,7 +90,7 @@ dfbench data prepare celebdf2 --root DOWNLOAD --out data/celebdf2""",
     )
     yield DatasetSpec(
         "dffd",
-        "dfbench_data.prepared_sets:DFFD",
+        "dfbench_data.prepared_sets:DFFDCrops",
         "DFFD: images of real faces, and faces made by StyleGAN, PGGAN, StarGAN and FaceApp",
         params=(_PATH,),
         expects="""SOURCE/{train,validation,test}/*.png
@@ -104,7 +104,7 @@ dfbench data prepare dffd --root DOWNLOAD --out data/dffd""",
     )
     yield DatasetSpec(
         "dfdc",
-        "dfbench_data.prepared_sets:DFDC",
+        "dfbench_data.prepared_sets:DFDCCrops",
         "DFDC: 119,154 videos in 50 parts to train on, and 5000 to test on",
         params=(_PATH,),
         expects="""dfdc_train_part_N/*.mp4 with metadata.json in each

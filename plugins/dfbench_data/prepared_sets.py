@@ -5,31 +5,31 @@ from __future__ import annotations
 from dfbench.prepared import PreparedSet
 
 
-class FaceForensics(PreparedSet):
+class FaceForensicsCrops(PreparedSet):
     """Face crops of FaceForensics++."""
 
     name = "ffpp"
 
 
-class DeepFakeDetection(PreparedSet):
+class DeepFakeDetectionCrops(PreparedSet):
     """Face crops of DeepFakeDetection; a test split only."""
 
     name = "dfd"
 
 
-class CelebDF2(PreparedSet):
+class CelebDF2Crops(PreparedSet):
     """Face crops of Celeb-DF v2."""
 
     name = "celebdf2"
 
 
-class DFFD(PreparedSet):
+class DFFDCrops(PreparedSet):
     """Face crops of DFFD."""
 
     name = "dffd"
 
 
-class DFDC(PreparedSet):
+class DFDCCrops(PreparedSet):
     """Face crops of DFDC."""
 
     name = "dfdc"

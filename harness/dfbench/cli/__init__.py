@@ -13,7 +13,7 @@ from dfbench.errors import DfbenchError
 
 _COMMANDS = {
     "run": ("dfbench.cli.run", "Train and evaluate models x defenses x attacks x corruptions."),
-    "data": ("dfbench.cli.data", "Look at data sets: list, prepare, preview."),
+    "data": ("dfbench.cli.data", "Data sets: list, check, prepare, audit, preview."),
     "plugins": ("dfbench.cli.plugins", "List every component, with where it comes from."),
 }
 
@@ -43,7 +43,8 @@ Examples:
   dfbench plugins show pgd
   dfbench data preview mini --out sheet.png
 
-Exit codes: 0 done, 1 error, 2 usage, 5 a cell failed, 130 interrupted.""",
+Exit codes: 0 done, 1 error, 2 usage, 3 an audit found something, 4 a download is incomplete, 5 a cell failed,
+130 interrupted.""",
 )
 @click.version_option(package_name="dfbench-harness", prog_name="dfbench")
 def cli() -> None:

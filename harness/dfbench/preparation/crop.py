@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,6 @@ from dfbench.faces import Face
 
 Array = NDArray[Any]
 
-ALIGNMENTS = ("none", "landmarks")
-
 TEMPLATE = np.array([[38.29, 51.70], [73.53, 51.50], [56.03, 71.74], [41.55, 92.37], [70.73, 92.20]])
 """Where the five landmarks lie in a 112 x 112 face (the template of ArcFace, Deng et al., CVPR 2019)."""
 
@@ -21,7 +20,7 @@ TEMPLATE_SIDE = 112
 
 
 def crop(frame: Array, face: Face, size: int, margin: float, align: str) -> Array:
-    """A face as RGB uint8 (size, size, 3), resampled once, bicubic and antialiased.
+    """A face as RGB uint8 (size, size, 3), bicubic.
 
     Args:
         frame: RGB uint8 (H, W, 3).
@@ -47,7 +46,7 @@ def _aligned(frame: Array, face: Face, size: int, margin: float) -> Array:
     goal = size / 2 + (TEMPLATE + 0.5 - TEMPLATE_SIDE / 2) * size / TEMPLATE_SIDE / (1 + margin)
     matrix = similarity(goal, np.array(face.landmarks) + 0.5)
     # Drawn larger by a whole factor, then reduced by a box filter: transform() alone does not antialias.
-    finer = max(1, round(float(np.hypot(matrix[0, 0], matrix[1, 0]))))
+    finer = max(1, math.ceil(float(np.hypot(matrix[0, 0], matrix[1, 0]))))
     corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]) @ matrix.T
     height, width = frame.shape[:2]
     before = np.maximum(0, np.ceil(-corners.min(0))).astype(int) + 2

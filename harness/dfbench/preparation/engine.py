@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +15,19 @@ import pandas as pd
 
 from dfbench.contracts import Progress
 from dfbench.corpus import Clip, Corpus
-from dfbench.errors import DataError, UsageError
+from dfbench.errors import ContractError, DataError, UsageError
 from dfbench.keys import core_version, digest
 from dfbench.preparation.job import Job, Settings
 from dfbench.preparation.manifest import assemble, notes
 from dfbench.preparation.pool import carry_out
-from dfbench.prepared import FORMAT, fingerprint
+from dfbench.prepared import FORMAT, fingerprint, shard_bytes
 from dfbench.store import storage_errors, write_atomic, write_text
 
 IMAGES_PER_JOB = 64
 
-_CODE = ("preparation/video", "preparation/track", "preparation/crop", "preparation/job", "phash")
+_NAME = re.compile(r"[\w .@+=,()-]+(/[\w .@+=,()-]+)*")
+
+_CODE = ("preparation/video", "preparation/track", "preparation/crop", "preparation/job", "faces", "images", "phash")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Report:
             the main face, crops.
         failed: clips without a crop, with the reason.
         fingerprint: of the prepared set.
-        notes: the survey's, and how many files of the official release are missing.
+        notes: the survey's, and what the download lacked.
         frames: frames looked at in this run (not those found done).
         seconds: how long this run took.
         resumed: clips that an earlier run had finished.
@@ -84,9 +88,11 @@ def prepare_corpus(
         code["codec"] = settings.codec.identity()
     jobs = _jobs(survey.clips, digest(code))
     started = time.monotonic()
-    outcomes = {job.name: done for job in jobs if (done := _finished(out / "shards", job))}
+    outcomes = {job.name: done for job in jobs if (done := _finished(out / "shards", job, settings.size))}
     resumed = sum(len(outcome["clips"]) for outcome in outcomes.values())
     todo = [job for job in jobs if job.name not in outcomes]
+    if todo:  # until all is done again, nobody shall read new shards by the old manifest
+        (out / "prepared.json").unlink(missing_ok=True)
     looked = 0
     with progress.task("clips", len(survey.clips)) as advance:
         advance(resumed, f"{resumed} done before" if resumed else "")
@@ -120,7 +126,7 @@ def describe(name: str, corpus: Corpus, settings: Settings) -> dict[str, Any]:
     return {
         "dataset": name,
         "compression": corpus.compression,
-        "recompress": codec.clip_label if codec else "",
+        "recompress": (codec.clip_label or settings.codec.label) if codec and settings.codec else "",
         "frames": settings.frames,
         "detector": settings.detector.label,
         "size": settings.size,
@@ -133,7 +139,10 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
     """Mark ``out`` as being made this way; refuse it if it was begun in another."""
     file = out / "preparation.json"
     if file.is_file():
-        begun = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            begun = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{file} is damaged ({error}): delete {out} and prepare it again") from None
         changed = [
             f"{key} {begun.get(key)!r}, now {value!r}" for key, value in recipe.items() if begun.get(key) != value
         ]
@@ -147,7 +156,17 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
 
 
 def _jobs(clips: Sequence[Clip], code: str) -> list[Job]:
-    """Videos one by one, images by the dozen. A job's key tells files, settings and code."""
+    """Videos one by one, images by the dozen. A job's key tells files, settings and code.
+
+    Raises:
+        ContractError: the corpus gave two clips one name, or a name that is no place below a folder.
+    """
+    names = Counter(clip.video for clip in clips)
+    for name, count in names.items():
+        if count > 1 or not _NAME.fullmatch(name) or ".." in name or name.startswith(("images/", "/")):
+            raise ContractError(
+                f"the corpus names {count} clips {name!r}: names must be unique, like Deepfakes/519_515"
+            )
     images = [clip for clip in clips if clip.is_image]
     packs: list[tuple[str, tuple[Clip, ...]]] = [(clip.video, (clip,)) for clip in clips if not clip.is_image]
     packs += [
@@ -158,11 +177,14 @@ def _jobs(clips: Sequence[Clip], code: str) -> list[Job]:
 
 
 def _file(clip: Clip) -> list[Any]:
-    status = clip.path.stat()
+    try:
+        status = clip.path.stat()
+    except OSError:  # a dangling link, say: the job will tell
+        return [clip.video]
     return [clip.video, status.st_size, status.st_mtime_ns]
 
 
-def _finished(shards: Path, job: Job) -> dict[str, Any] | None:
+def _finished(shards: Path, job: Job, size: int) -> dict[str, Any] | None:
     """The outcome of a job that is done. A clip that failed is tried again: its cause may have gone."""
     try:
         outcome: dict[str, Any] = json.loads((shards / f"{job.name}.json").read_text(encoding="utf-8"))
@@ -170,4 +192,6 @@ def _finished(shards: Path, job: Job) -> dict[str, Any] | None:
         return None
     if outcome["key"] != job.key or any(clip["reason"] for clip in outcome["clips"]):
         return None
-    return outcome if not outcome["rows"] or (shards / f"{job.name}.npy").is_file() else None
+    shard = shards / f"{job.name}.npy"
+    whole = shard.is_file() and shard.stat().st_size == shard_bytes(len(outcome["rows"]), size)
+    return outcome if not outcome["rows"] or whole else None

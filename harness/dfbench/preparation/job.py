@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from dfbench.contracts import Corruption
 from dfbench.corpus import Clip
 from dfbench.device import resolve
-from dfbench.errors import DfbenchError
+from dfbench.errors import DataError, DfbenchError, MissingDependency
 from dfbench.faces import Face, FaceDetector
+from dfbench.images import open_rgb
 from dfbench.phash import phash
 from dfbench.preparation.crop import crop
-from dfbench.preparation.image import read_image
 from dfbench.preparation.track import main_face
 from dfbench.preparation.video import sample
 from dfbench.registry import Component
@@ -103,6 +103,8 @@ class Worker:
         """The main face in each frame that shows it."""
         try:
             seen = self._look(sample(clip.path, self.settings.frames, self.codec))
+        except MissingDependency:
+            raise
         except Exception as error:
             return 0, [], _reason(error)
         main = main_face([frame.faces for frame in seen])
@@ -115,14 +117,11 @@ class Worker:
         def readable() -> Iterator[tuple[int, NDArray[Any]]]:
             for position, clip in enumerate(clips):
                 try:
-                    yield position, read_image(clip.path)
-                except Exception as error:
+                    yield position, np.asarray(open_rgb(clip.path.read_bytes()))
+                except (DataError, OSError) as error:
                     failed[position] = _reason(error)
 
-        try:
-            seen = {image.index: replace(image, index=0) for image in self._look(readable())}
-        except Exception as error:
-            return [(0, [], _reason(error))] * len(clips)
+        seen = {image.index: replace(image, index=0) for image in self._look(readable())}
         return [
             (0, [], failed[position])
             if position in failed

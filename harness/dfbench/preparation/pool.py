@@ -20,11 +20,12 @@ def carry_out(
     jobs: Sequence[Job], settings: Settings, shards: Path, workers: int
 ) -> Iterator[tuple[Job, dict[str, Any]]]:
     """The outcomes of all jobs, as they come."""
-    if workers == 1 or len(jobs) < 2:
+    if not jobs:
+        return
+    if workers == 1 or len(jobs) == 1:
         with _one_thread():
-            worker = Worker(settings, shards) if jobs else None
+            worker = Worker(settings, shards)
             for job in jobs:
-                assert worker
                 yield job, worker.run(job)
         return
     pool = ProcessPoolExecutor(

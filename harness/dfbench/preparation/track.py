@@ -15,7 +15,7 @@ GROWTH = 2.0
 """A face grows or shrinks at most by this factor between two sampled frames."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Track:
     faces: dict[int, Face]
     last: Face
@@ -27,9 +27,9 @@ class _Track:
 def main_face(frames: Sequence[Sequence[Face]]) -> list[Face | None]:
     """For each frame the face of the clip's main person, None where it is not seen.
 
-    Faces of successive frames are joined, nearest first, where they are within one face size of each other and of
-    similar size. A face that is alone in its frame, and was alone in the one before, is the same person wherever it
-    moved. The main person is the track with the largest sum of face areas.
+    A face joins the track whose last face, however long ago, is nearest, within one face size and of similar size. A
+    face that is alone in its frame, and was alone in the one before, is the same person wherever it moved. The main
+    person is the track with the largest sum of face areas.
     """
     tracks: list[_Track] = []
     lone: _Track | None = None

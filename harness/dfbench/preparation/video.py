@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,9 @@ def sample(path: Path, count: int, codec: Corruption | None = None) -> Iterator[
         wanted = spread(len(timeline.times), count)
         rate = container.streams.video[0].average_rate or DEFAULT_RATE
     if codec is not None and codec.temporal:
-        chosen = set(wanted)
-        everything = (frame for _, frame in _decode(path, timeline, list(range(len(timeline.times)))))
-        yield from ((i, frame) for i, frame in enumerate(codec.clip(everything, rate)) if i in chosen)
+        every = list(range(len(timeline.times)))
+        coded = codec.clip((frame for _, frame in _decode(path, timeline, every)), rate)
+        yield from ((i, frame) for i, frame in zip(every, coded, strict=True) if i in wanted)
         return
     frames = _decode(path, timeline, wanted)
     if codec is None:
@@ -79,6 +80,8 @@ def _timeline(container: Any) -> Timeline:
     if any(packet.pts is None for packet in shown):
         raise DataError("frames without a time: rewrap it, e.g. ffmpeg -i IN -c copy OUT.mp4")
     shown = sorted(shown, key=lambda packet: packet.pts)
+    if any(a.pts == b.pts for a, b in pairwise(shown)):
+        raise DataError("two frames with the same time: rewrap it, e.g. ffmpeg -i IN -c copy OUT.mp4")
     return Timeline([packet.pts for packet in shown], [packet.is_keyframe for packet in shown])
 
 
@@ -122,6 +125,14 @@ def _rgb(frame: Any) -> NDArray[Any]:
     return np.ascontiguousarray(np.rot90(pixels, frame.rotation // 90)) if frame.rotation else pixels
 
 
+def require_av() -> None:
+    """Raises MissingDependency where PyAV is not installed."""
+    if find_spec("av") is None:
+        raise MissingDependency(
+            "reading videos needs the package av (PyAV), which is not installed: pip install 'dfbench-harness[h264]'"
+        )
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The container of a video, with every failure of the library as one line.
@@ -130,12 +141,9 @@ def opened(path: Path) -> Iterator[Any]:
         DataError: zero bytes, not a video, or damaged; the message is the reason alone.
         MissingDependency: PyAV is not installed.
     """
-    try:
-        import av
-    except ImportError:
-        raise MissingDependency(
-            "reading videos needs the package av (PyAV), which is not installed: pip install 'dfbench-harness[h264]'"
-        ) from None
+    require_av()
+    import av
+
     if not path.stat().st_size:
         raise DataError("zero bytes")
     try:

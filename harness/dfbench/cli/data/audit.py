@@ -34,37 +34,34 @@ def command(data: str, cache: Path | None, debug: bool) -> int:
     A run audits its training data in the same way, and does not train on what leaks unless told to.
     """
     from dfbench.audit import audit
-    from dfbench.contracts import Dataset
     from dfbench.progress import Bars
     from dfbench.store import Store, default_root
 
     progress = Bars()
     dataset, counts = prepared(data, cache)
-    findings = audit(dataset, data, Store(cache or default_root()), progress)
-    damaged = dataset.verify(progress)
     show_counts(data, dataset, counts)
-    _show(findings, damaged)
-    if not damaged and type(dataset).verify is not Dataset.verify:
-        click.echo("the pixels of every crop have their checksum")
-    return 3 if findings or damaged else 0
+    damaged = dataset.verify(progress)
+    for line in damaged[:_SHOWN]:
+        click.echo(f"damaged: {line}")
+    if damaged:
+        click.echo(f"{len(damaged)} damaged; splits were not compared: mend the data first")
+        return 3
+    findings = audit(dataset, data, Store(cache or default_root()), progress)
+    _show(findings)
+    return 3 if findings else 0
 
 
-def _show(findings: Sequence[Finding], damaged: Sequence[str]) -> None:
+def _show(findings: Sequence[Finding]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    if findings:
-        table = Table("kind", "finding, and what to do")
-        for finding in findings:
-            table.add_row(finding.kind, escape(finding.message))
-        console.print(table)
-    else:
-        console.print("no video, person or picture is in two splits")
-    for line in damaged[:_SHOWN]:
-        console.print(f"damaged: {line}", highlight=False, markup=False)
-    if len(damaged) > _SHOWN:
-        console.print(f"... and {len(damaged) - _SHOWN:,} more", highlight=False)
-    if damaged:
-        console.print("copy the damaged files again from where they are whole, or prepare the data again")
+    if not findings:
+        console.print("the splits share no known video, no known person, and no picture")
+        return
+    table = Table("kind", "finding, what to do, and the first names", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for finding in findings:
+        table.add_row(finding.kind, escape("\n".join((finding.message, *finding.names[:_SHOWN]))))
+    console.print(table)

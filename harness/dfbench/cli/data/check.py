@@ -41,10 +41,11 @@ unreadable, or an index file is wrong.""",
 def command(name: str, root: Path, compression: str, fast: bool, out: Path | None, debug: bool) -> int:
     """Compare a download of data set NAME with the official release, and open every clip."""
     from dfbench.progress import Bars
+    from dfbench.registry import load_registry
     from dfbench.store import write_text
-    from dfbench.survey import open_corpus, unreadable
+    from dfbench.survey import unreadable
 
-    corpus = open_corpus(name, root, compression)
+    corpus = load_registry().corpus(name, root, compression)
     survey = corpus.survey()
     broken = [] if fast else unreadable(survey.clips, Bars())
     _print_groups(f"{name} {corpus.compression}".strip(), survey)

@@ -24,7 +24,7 @@ Examples:
   dfbench data prepare mini
 
 Killed or interrupted, the same command goes on where it stopped. A clip that cannot be used is told of with its
-reason and tried again the next time; the others go on. `dfbench data check` finds such clips beforehand."""
+reason and tried again the next time; the others go on. `dfbench data check` finds most such clips beforehand."""
 
 
 @click.command("prepare", epilog=_EPILOG)
@@ -66,9 +66,10 @@ def command(data: str, root: Path | None, cache: Path | None, debug: bool, **opt
 def _from_download(registry: Registry, data: str, root: Path, options: dict[str, Any]) -> None:
     from dfbench.preparation.engine import prepare_corpus
     from dfbench.preparation.job import Settings
+    from dfbench.prepared import default_path
     from dfbench.progress import Bars
 
-    dataset = registry.component("dataset", data)
+    corpus = registry.corpus(data, root, options["compression"])
     settings = Settings(
         options["frames"],
         options["size"],
@@ -78,11 +79,9 @@ def _from_download(registry: Registry, data: str, root: Path, options: dict[str,
         _codec(registry, options["recompress"]) if options["recompress"] else None,
         options["device"],
     )
-    name = dataset.spec.name
-    out = options["out"] or Path(os.environ.get("DFBENCH_DATA", "data")) / name
+    out = options["out"] or default_path(data)
     workers = options["workers"] or os.cpu_count() or 1
-    corpus = dataset.corpus(root, options["compression"])
-    _show_report(name, out, prepare_corpus(name, corpus, out, settings, workers=workers, progress=Bars()))
+    _show_report(data, out, prepare_corpus(data, corpus, out, settings, workers=workers, progress=Bars()))
 
 
 def _codec(registry: Registry, text: str) -> Component:
@@ -90,7 +89,7 @@ def _codec(registry: Registry, text: str) -> Component:
     from dfbench.errors import UsageError
 
     component = registry.component("corruption", text)
-    if component.load().clip is Corruption.clip:
+    if type(component.build()).clip is Corruption.clip:
         raise UsageError(f"the corruption {text!r} works on images only and cannot re-encode clips")
     return component
 
@@ -120,7 +119,7 @@ def _show_report(name: str, out: Path, report: Report) -> None:
         console.print(f"... and {len(report.failed) - 10} more, listed in {out / 'prepared.json'}", highlight=False)
     for note in report.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
-    speed = f"{report.frames / report.seconds:.1f} frames/s" if report.frames else "nothing left to do"
+    speed = f"{report.frames / report.seconds:.1f} frames/s" if report.frames else "nothing new"
     done = f"; {report.resumed:,} clips were done before" if report.resumed else ""
     console.print(f"fingerprint {report.fingerprint[:16]}", highlight=False)
     console.print(f"{report.frames:,} frames in {report.seconds:.0f} s: {speed}{done}", highlight=False)

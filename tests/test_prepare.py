@@ -128,6 +128,28 @@ def test_a_killed_preparation_goes_on_to_the_same_result(finished: Path, downloa
     assert about(out)["fingerprint"] == about(finished)["fingerprint"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc to see processes")
+def test_a_killed_preparation_leaves_no_worker_behind(download: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from dfbench.cli import main; main()", "data", "prepare", "ffpp"]
+    command += ["--root", str(download), "--out", str(tmp_path / "out"), "--frames", "8", "--workers", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 100
+    while not stamps(tmp_path / "out") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = [Path(f"/proc/{pid}/stat") for pid in children.read_text().split()]
+    assert len(workers) >= 2
+    process.kill()
+    process.wait()
+
+    def running(stat: Path) -> bool:
+        return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+    while any(map(running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(running, workers))
+
+
 def test_several_processes_give_the_same_crops(dfbench: Cli, finished: Path, download: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     code, _, err = dfbench("data", "prepare", "ffpp", "--root", download, "--out", out, *SMALL[:-1], 2)
@@ -227,6 +249,26 @@ def test_options_about_a_download_need_one(dfbench: Cli) -> None:
     code, _, err = dfbench("data", "prepare", "ffpp", "--frames", 8)
     assert code == 2
     assert "--root" in err
+
+
+def test_a_damaged_crop_gives_no_numbers(dfbench: Cli, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "damaged"
+    shutil.copytree(finished, out)
+    shutil.copy(out / "shards/FaceSwap/004_005.npy", out / "shards/original/004.npy")
+    arguments = ("--model", TINY, "--defense", "none(epochs=1)", "--data", f"ffpp(path={out})", "--cache", tmp_path)
+    code, _, err = dfbench("run", *arguments, "--out", tmp_path / "run")
+    assert code != 0
+    assert "the pixels of original/004/" in err + (tmp_path / "run" / "table.md").read_text()
+    assert not list((tmp_path / "cells").glob("*/scores.parquet"))
+
+
+def test_a_shard_that_was_cut_short_is_made_anew(dfbench: Cli, finished: Path, download: Path, tmp_path: Path) -> None:
+    out = tmp_path / "short"
+    shutil.copytree(finished, out)
+    shard = out / "shards/original/004.npy"
+    os.truncate(shard, 1000)
+    assert dfbench("data", "prepare", "ffpp", "--root", download, "--out", out, *SMALL)[0] == 0
+    assert shard.read_bytes() == (finished / "shards/original/004.npy").read_bytes()
 
 
 # --- other corpora, other ways ----------------------------------------------------------------------------------------

@@ -265,7 +265,7 @@ def test_one_changed_pixel_is_found_and_its_crop_named(root):
     shard.write_bytes(content)
     (line,) = data.verify(Silent())
     assert (
-        line == "shards/Deepfakes/002_003.npy: the pixels of Deepfakes/002_003/00020 are not those that were prepared"
+        "shards/Deepfakes/002_003.npy: the pixels of Deepfakes/002_003/00020 are not those that were prepared" in line
     )
 
 
@@ -276,4 +276,4 @@ def test_the_audit_reads_the_pixels_and_ends_with_three_where_one_is_damaged(dfb
     shard.write_bytes(shard.read_bytes()[:-1] + b"\0")
     code, out, _ = dfbench("data", "audit", f'ffpp(path="{root}")', "--cache", tmp_path / "cache")
     assert code == 3
-    assert "damaged: shards/original/000.npy: the pixels of original/000/00020 are not" in out
+    assert "shards/original/000.npy: the pixels of original/000/00020 are not those that were prepared" in out

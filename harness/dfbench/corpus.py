@@ -54,7 +54,7 @@ class Survey:
     Args:
         clips: the usable clips, sorted by ``video``; each file belongs to a split.
         groups: official counts beside those found, e.g. one row per folder and per split.
-        missing: files that the official release has and the download lacks, relative to the root, sorted.
+        missing: files and whole folders that the official release has and the download lacks, relative to the root.
         extra: files that the official release does not have or assign, sorted; they are not used.
         errors: what makes the data set unusable: an index (split file, test list, metadata) that is missing or
             malformed. Each is one line that names the file and the cure.

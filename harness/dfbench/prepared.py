@@ -23,6 +23,9 @@ FORMAT = 1
 
 _IDENTITY = ["id", "label", "video", "manipulation", "source_identity", "target_identity", "split", "sha256"]
 _COLUMNS = [*_IDENTITY, "phash", "shard", "row"]
+_AGAIN = (
+    "run the same `dfbench data prepare --root` command again, which makes what is missing, or copy the folder anew"
+)
 _HEADER = 128
 """Bytes before the pixels in a file of ``np.save``, for any uint8 array (n, S, S, 3)."""
 
@@ -48,31 +51,40 @@ def default_path(name: str) -> Path:
 class PreparedSplit(Split):
     """Crops read from shards on demand: nothing is kept open or in memory.
 
+    A crop's checksum is compared when it is read for the first time, so that no number is ever computed from pixels
+    other than those that the fingerprint stands for.
+
     Args:
         samples: the samples.
         files: for each its shard.
         rows: for each its row there.
+        sha256: for each the checksum of its pixels.
         side: of the crops, in pixels.
     """
 
-    def __init__(self, samples: Sequence[Sample], files: Sequence[str], rows: Sequence[int], side: int) -> None:
-        self.samples, self._files, self._rows, self._side = samples, files, rows, side
+    def __init__(
+        self, samples: Sequence[Sample], files: Sequence[str], rows: Sequence[int], sha256: Sequence[str], side: int
+    ) -> None:
+        self.samples, self._files, self._rows, self._sha256, self._side = samples, files, rows, sha256, side
+        self._compared = bytearray(len(samples))
 
     def pixels(self, index: int, *, epoch: int = 0, seed: int = 0) -> NDArray[Any]:
-        """RGB uint8 (S, S, 3); the same for every epoch and seed."""
+        """RGB uint8 (S, S, 3); the same for every epoch and seed. Raises DataError where they are damaged."""
         crop = np.empty((self._side, self._side, 3), np.uint8)
+        file = self._files[index]
         try:
-            with open(self._files[index], "rb", buffering=0) as shard:  # noqa: PTH123 - half the time of Path.open()
+            with open(file, "rb", buffering=0) as shard:  # noqa: PTH123 - half the time of Path.open()
                 shard.seek(_HEADER + self._rows[index] * crop.nbytes)
                 complete = shard.readinto(crop.data.cast("B")) == crop.nbytes
         except OSError as error:
-            raise DataError(
-                f"{self._files[index]} cannot be read ({error.strerror}): run `dfbench data prepare --root` again"
-            ) from None
+            raise DataError(f"{file} cannot be read ({error.strerror}): {_AGAIN}") from None
         if not complete:
-            raise DataError(
-                f"{self._files[index]} is cut short: delete it, and run `dfbench data prepare --root` again"
-            )
+            raise DataError(f"{file} is cut short: {_AGAIN}")
+        if not self._compared[index]:
+            if hashlib.sha256(crop.data).hexdigest() != self._sha256[index]:
+                name = self.samples[index].id
+                raise DataError(f"{file}: the pixels of {name} are not those that were prepared: delete it; {_AGAIN}")
+            self._compared[index] = 1
         return crop
 
 
@@ -103,9 +115,9 @@ class PreparedSet(Dataset):
             manifest = pd.read_parquet(self.path / "manifest.parquet", columns=_COLUMNS)
             actual = fingerprint(self._about["preparation"], manifest)
         except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{self.path / 'manifest.parquet'} cannot be read ({error}): {self._again()}") from None
+            raise DataError(f"{self.path / 'manifest.parquet'} cannot be read ({error}): {_AGAIN}") from None
         if actual != self._about["fingerprint"]:
-            raise DataError(f"the manifest of {self.path} is not the one of its prepared.json: {self._again()}")
+            raise DataError(f"the manifest of {self.path} is not the one of its prepared.json: {_AGAIN}")
         self._check_shards(manifest)
         self.video_level = bool(manifest["video"].duplicated().any())
         self._manifest = manifest
@@ -121,8 +133,9 @@ class PreparedSet(Dataset):
         """``train``, ``val`` or ``test``. Raises DataError where the data set has no such split."""
         self._check_prepared()
         if name not in self._splits:
+            cure = ": train on another with --data, and evaluate on this with --eval-data" if name == "train" else ""
             raise DataError(
-                f"the data set {self.name!r} in {self.path} has no {name} split, only {', '.join(self._splits)}"
+                f"the data set {self.name!r} in {self.path} has no {name} split, only {', '.join(self._splits)}{cure}"
             )
         return self._splits[name]
 
@@ -150,10 +163,9 @@ class PreparedSet(Dataset):
     def _damaged(self, rows: pd.DataFrame) -> list[str]:
         """Of one shard."""
         split, damaged = self._split(rows), []
-        for index, (name, sha256) in enumerate(zip(rows["id"], rows["sha256"], strict=True)):
+        for index in range(len(rows)):
             try:
-                if hashlib.sha256(split.pixels(index).data).hexdigest() != sha256:
-                    damaged.append(f"{rows['shard'].iat[0]}: the pixels of {name} are not those that were prepared")
+                split.pixels(index)
             except DataError as error:
                 damaged.append(str(error))
         return damaged
@@ -167,7 +179,8 @@ class PreparedSet(Dataset):
             )
         ]
         places = {shard: str(self.path / shard) for shard in rows["shard"].unique()}
-        return PreparedSplit(samples, [places[s] for s in rows["shard"]], rows["row"].tolist(), self._about["size"])
+        files = [places[shard] for shard in rows["shard"]]
+        return PreparedSplit(samples, files, rows["row"].tolist(), rows["sha256"].tolist(), self._about["size"])
 
     def _read_about(self) -> dict[str, Any]:
         file = self.path / "prepared.json"
@@ -184,13 +197,13 @@ class PreparedSet(Dataset):
         try:
             about: dict[str, Any] = dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{file} cannot be read ({error}): {self._again()}") from None
+            raise DataError(f"{file} cannot be read ({error}): {_AGAIN}") from None
         if about.get("format", 0) > FORMAT:
             raise DataError(
                 f"{self.path} has format {about['format']}, newer than {FORMAT}, which this dfbench reads: upgrade it"
             )
         if lacking := {"format", "dataset", "size", "preparation", "fingerprint", "notes"} - set(about):
-            raise DataError(f"{file} lacks {', '.join(sorted(lacking))}: {self._again()}")
+            raise DataError(f"{file} lacks {', '.join(sorted(lacking))}: {_AGAIN}")
         if about["dataset"] != self.name:
             held = about["dataset"]
             raise DataError(f"{self.path} holds the data set {held!r}, not {self.name!r}: use {held}(path={self.path})")
@@ -207,10 +220,7 @@ class PreparedSet(Dataset):
                 wrong.append(f"{shard} has a wrong size")
         if wrong:
             more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            raise DataError(f"{self.path} is damaged: {', '.join(wrong[:3])}{more}: {self._again()}")
-
-    def _again(self) -> str:
-        return "copy the folder again from where it was whole, or delete it and run `dfbench data prepare` again"
+            raise DataError(f"{self.path} is damaged: {', '.join(wrong[:3])}{more}: {_AGAIN}")
 
     def _check_prepared(self) -> None:
         if not self._splits:

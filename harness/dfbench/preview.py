@@ -23,7 +23,7 @@ def contact_sheet(
         dataset: a prepared data set.
         split: ``train``, ``val`` or ``test``.
         per_row: samples in a row.
-        rows: rows of samples; with fewer than there are kinds, the last kinds are not shown.
+        rows: rows of samples at most, but one for each kind.
         seed: of the choice, and of the fakes that a training split draws for epoch 0.
 
     Returns:
@@ -41,14 +41,14 @@ def contact_sheet(
     for kind, indices in kinds.items():
         random.Random(derive_seed("preview", seed, split, kind)).shuffle(indices)
     order = sorted(kinds, key=lambda kind: (kind != "real", kind))
+    turns = [(kind, n * per_row) for n in range(rows) for kind in order if n * per_row < len(kinds[kind])]
+    turns = turns[: max(rows, len(order))]
     height, width = source.pixels(0, epoch=0, seed=seed).shape[:2]
     row_height = TITLE + height + CAPTION + GAP
-    sheet = Image.new("RGB", (GAP + per_row * (width + GAP), GAP + rows * row_height), "white")
+    sheet = Image.new("RGB", (GAP + per_row * (width + GAP), GAP + len(turns) * row_height), "white")
     draw = ImageDraw.Draw(sheet)
     title, caption = ImageFont.load_default(13), ImageFont.load_default(10)
-    for row in range(rows):
-        kind = order[row % len(order)]
-        start = row // len(order) * per_row
+    for row, (kind, start) in enumerate(turns):
         top = GAP + row * row_height
         text = kind if kind == "real" else f"fake: {kind}"
         draw.text((GAP, top), f"{text} ({split}, {len(kinds[kind])} samples)", fill="black", font=title)

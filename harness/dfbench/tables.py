@@ -110,7 +110,7 @@ def _captions(record: dict[str, Any], cells: Cells, counted: str) -> list[str]:
     trained = record.get("data", {}).get("name", cell["data"])
     if trained != cell["data"]:
         floor = f"Trained on {_source(record, trained)}, evaluated on {floor}"
-    return [floor, *_leaks(record)]
+    return [floor, *_leaks(record, cell["data"])]
 
 
 def _source(record: dict[str, Any], name: str) -> str:
@@ -121,8 +121,10 @@ def _source(record: dict[str, Any], name: str) -> str:
     return f"{name} (clips re-encoded: {codec})" if codec else name
 
 
-def _leaks(record: dict[str, Any]) -> list[str]:
-    return [text for text in record["warnings"] if text.startswith("LEAK: ")]
+def _leaks(record: dict[str, Any], data: str) -> list[str]:
+    """The leaks that bear on a table: those within the training set, and those of it into the evaluated set."""
+    leaks = [text for text in record["warnings"] if text.startswith("LEAK: ")]
+    return [text for text in leaks if " into " not in text or f" into {data}: " in text]
 
 
 def _by_manipulation(record: dict[str, Any]) -> list[str]:
@@ -136,7 +138,10 @@ def _by_manipulation(record: dict[str, Any]) -> list[str]:
         ]
         if rows:
             unit = "video" if any(cell.get("video") for cell in cells) else "sample"
-            captions = [f"The fakes of each manipulation against all real {unit}s; n counts both.", *_leaks(record)]
+            captions = [
+                f"The fakes of each manipulation against all real {unit}s; n counts both.",
+                *_leaks(record, cells[0]["data"]),
+            ]
             parts.append(f"### {name}\n\n" + "\n\n".join(captions) + "\n")
             parts.append(_github([*_SCENARIO, "manipulation", "n", *_titles(BY_MANIPULATION)], rows))
     return ["## By manipulation\n", *parts] if parts else []

@@ -65,7 +65,7 @@ class FaceForensics(Sequences):
         return Survey(
             clips=tuple(sorted(clips, key=lambda clip: clip.video)),
             groups=tuple(groups),
-            missing=tuple(sorted(missing)),
+            missing=tuple(sorted(missing, key=lambda line: (line.endswith(".mp4"), line))),  # whole folders first
             extra=tuple(sorted(extra)),
             errors=tuple(errors),
             notes=tuple(doubtful if errors else [*doubtful, *_sizes(pairs)]),

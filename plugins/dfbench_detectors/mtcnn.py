@@ -30,10 +30,10 @@ class Mtcnn(FaceDetector):
     """The cascade of facenet-pytorch on one pyramid ``12 / min_face * 0.709^k``, coarse levels first.
 
     Three quarters of the cost of MTCNN lie in the two finest levels, which find faces of 20 to 40 pixels. Here the
-    coarse end is tried alone. A face that is large for the levels tried is taken: its box is that of the whole pyramid,
-    because only levels close to its size contribute to it. For a smaller one the levels that suit it are added, for a
-    frame without a face one level at a time, down to the whole pyramid. So small faces are missing where a large one
-    was found.
+    coarse end is tried alone. Faces that are large for the levels tried are taken: their boxes are those of the whole
+    pyramid, because only levels close to its size contribute to a face. For a smaller one the levels that suit it are
+    added, for a frame without a face one level at a time, down to the whole pyramid. So small faces are missing where
+    there are only large ones beside them.
 
     Boxes and landmarks are rounded to a quarter of a pixel, so that a crop does not depend on the last bits of a
     machine's arithmetic or on the frames of the same batch.
@@ -70,16 +70,16 @@ class Mtcnn(FaceDetector):
         return found
 
     def _next(self, faces: list[Face], left_out: int) -> int | None:
-        if not left_out or (faces and self._suits(faces[0], left_out)):
+        if not left_out or (faces and self._suits(faces, left_out)):
             return None
         if not faces:
             return left_out - 1
-        return next((level for level in range(left_out - 1, 0, -1) if self._suits(faces[0], level)), 0)
+        return next((level for level in range(left_out - 1, 0, -1) if self._suits(faces, level)), 0)
 
-    def _suits(self, face: Face, left_out: int) -> bool:
-        """Whether a face is large for the pyramid without its finest levels; its shorter side decides."""
-        left, top, right, bottom = face.box
-        return min(right - left, bottom - top) >= SURE * self._smallest(left_out)
+    def _suits(self, faces: list[Face], left_out: int) -> bool:
+        """Whether all faces are large for the pyramid without its finest levels; the shorter side decides."""
+        shorter = min(min(f.box[2] - f.box[0], f.box[3] - f.box[1]) for f in faces)
+        return shorter >= SURE * self._smallest(left_out)
 
     def _smallest(self, left_out: int) -> float:
         return self.min_face / FACTOR**left_out

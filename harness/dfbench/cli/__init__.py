@@ -67,7 +67,7 @@ def run_cli(arguments: list[str]) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo(
-            "\ninterrupted: every finished training epoch and cell is kept; run the same command again to go on",
+            "\ninterrupted: everything finished is kept (epochs, cells, clips); run the same command again to go on",
             err=True,
         )
         return 130

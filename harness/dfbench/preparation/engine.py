@@ -156,7 +156,7 @@ def _claim(out: Path, recipe: dict[str, Any]) -> None:
 
 
 def _jobs(clips: Sequence[Clip], code: str) -> list[Job]:
-    """Videos one by one, images by the dozen. A job's key tells files, settings and code.
+    """Videos one by one, images 64 together. A job's key tells files, settings and code.
 
     Raises:
         ContractError: the corpus gave two clips one name, or a name that is no place below a folder.
@@ -188,9 +188,9 @@ def _finished(shards: Path, job: Job, size: int) -> dict[str, Any] | None:
     """The outcome of a job that is done. A clip that failed is tried again: its cause may have gone."""
     try:
         outcome: dict[str, Any] = json.loads((shards / f"{job.name}.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if outcome["key"] != job.key or any(clip["reason"] for clip in outcome["clips"]):
+        if outcome["key"] != job.key or any(clip["reason"] for clip in outcome["clips"]):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):  # not there, or damaged: to be done
         return None
     shard = shards / f"{job.name}.npy"
     whole = shard.is_file() and shard.stat().st_size == shard_bytes(len(outcome["rows"]), size)

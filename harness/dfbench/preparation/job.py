@@ -173,5 +173,7 @@ def _row(clip: Clip, index: int, face: Face, pixels: NDArray[Any], row: int) -> 
 
 
 def _save(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as stream:  # np.save() would add a suffix to the temporary name
-        np.save(stream, array)
+    """As ``np.save`` does, which adds a suffix to the temporary name and does not tell that the disk is full."""
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        stream.write(array.data)

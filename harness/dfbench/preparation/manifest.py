@@ -74,6 +74,9 @@ def notes(survey: Survey, counts: pd.DataFrame, failed: Sequence[Mapping[str, st
     if failed:
         example = f"{failed[0]['video']}: {failed[0]['reason']}"
         found.append(f"{len(failed)} of {counts['clips'].sum()} clips gave no crop, e.g. {example}")
+    crops = counts.groupby(["split", "class"])["crops"].sum()
+    for split in counts["split"].unique():
+        found += [f"the {split} split has no {name} crops" for name in CLASS_NAMES if not crops.get((split, name), 0)]
     if faceless := int(counts["faceless"].sum()):
         found.append(f"{faceless} of {counts['frames'].sum()} frames do not show the main face and were left out")
     return found

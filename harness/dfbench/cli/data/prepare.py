@@ -31,7 +31,7 @@ reason and tried again the next time; the others go on. `dfbench data check` fin
 @click.argument("data")
 @click.option("--root", type=click.Path(path_type=Path), help="The download, in its official layout.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: $DFBENCH_DATA or data, /DATA]"
+    "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: $DFBENCH_DATA/DATA, else data/DATA]"
 )
 @click.option("--compression", default="", help="Compression level to read, e.g. c23.  [default: the data set's own]")
 @click.option("--frames", type=click.IntRange(1), default=32, show_default=True, help="Frames of each video.")

@@ -113,4 +113,7 @@ def _network() -> Any:
             "the face detector 'mtcnn' needs the package facenet-pytorch, which is not installed: "
             "pip install --no-deps facenet-pytorch==2.6.0"
         ) from None
-    return MTCNN(keep_all=True, factor=FACTOR, post_process=False)
+    network = MTCNN(keep_all=True, factor=FACTOR, post_process=False)
+    for stage in (network.pnet, network.rnet, network.onet):
+        stage.to(memory_format=torch.channels_last)  # pooling is a quarter faster so
+    return network

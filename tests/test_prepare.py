@@ -17,6 +17,8 @@ import pandas as pd
 import pytest
 from conftest import TINY, Cli
 
+from dfbench.registry import load_registry
+
 pytest.importorskip("av")
 pytest.importorskip("facenet_pytorch")
 
@@ -269,6 +271,17 @@ def test_a_shard_that_was_cut_short_is_made_anew(dfbench: Cli, finished: Path, d
     os.truncate(shard, 1000)
     assert dfbench("data", "prepare", "ffpp", "--root", download, "--out", out, *SMALL)[0] == 0
     assert shard.read_bytes() == (finished / "shards/original/004.npy").read_bytes()
+
+
+def test_a_test_only_data_set_conforms(tmp_path: Path) -> None:
+    from dfbench.cli import run_cli
+    from dfbench.testing import check_dataset
+
+    root = corpora.dfd_tree(tmp_path / "download", faces=True, frames=3)
+    arguments = ["data", "prepare", "dfd", "--root", str(root), "--out", str(tmp_path / "dfd"), *map(str, SMALL)]
+    assert run_cli(arguments) == 0
+    component = load_registry().component("dataset", f"dfd(path='{tmp_path / 'dfd'}')")
+    check_dataset(component, tmp_path / "cache")
 
 
 # --- other corpora, other ways ----------------------------------------------------------------------------------------

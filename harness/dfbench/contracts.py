@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from dfbench.errors import ContractError
+
 if TYPE_CHECKING:
     from fractions import Fraction
 
@@ -236,8 +238,11 @@ class Corruption(ABC):
         Used by ``dfbench data prepare --recompress``, before faces are detected. ``rate`` is in frames per second.
         Must work frame by frame: a long clip does not fit in memory. Optional: a corruption that does not override it
         cannot re-encode clips.
+
+        Raises:
+            ContractError: it does not override this.
         """
-        raise NotImplementedError
+        raise ContractError(f"{type(self).__name__} works on images only: it cannot re-encode clips")
 
 
 class Defense:

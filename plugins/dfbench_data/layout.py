@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
@@ -30,9 +31,9 @@ class Download(Corpus):
         if not self.recognises(self.root):
             self.refuse()
 
+    @abstractmethod
     def recognises(self, folder: Path) -> bool:
         """Whether a folder looks like the top of this download."""
-        raise NotImplementedError
 
     def refuse(self) -> None:
         """Raise the error that names the folder to give."""

@@ -19,7 +19,7 @@ from dfbench.testing.common import check_pickle, component_of, conforming
 
 
 def check_dataset(what: Spec | Component, cache: Path, *, samples: int = 6, **params: Any) -> None:
-    """Splits (those it has) without leaks, pixels as the contract says, the same again elsewhere and from several threads.
+    """Splits (those it has) without leaks, pixels as the contract says, the same elsewhere and from several threads.
 
     Args:
         what: the data set's spec, with ``params`` as keywords, or its component.

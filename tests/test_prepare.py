@@ -52,7 +52,7 @@ def about(out: Path) -> dict:
 
 
 def stamps(out: Path) -> dict[str, int]:
-    return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in out.glob("shards/**/*.npy")}
+    return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in out.glob("shards/**/[!.]*.npy")}
 
 
 def test_every_clip_gives_its_frames_and_equal_names_of_two_manipulations_stay_apart(finished: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_killed_preparation_goes_on_to_the_same_result(finished: Path, downloa
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    finished_jobs = [file.with_suffix(".npy") for file in out.glob("shards/**/*.json")]
+    finished_jobs = [file.with_suffix(".npy") for file in out.glob("shards/**/[!.]*.json")]
     assert 0 < len(finished_jobs) < CLIPS
     assert not (out / "prepared.json").exists()
     before = {file: file.stat().st_mtime_ns for file in finished_jobs}

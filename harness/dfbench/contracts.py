@@ -113,7 +113,8 @@ class DatasetSpec(Spec):
     """Target: ``(**params) -> Dataset``.
 
     Args:
-        expects: what must lie on the user's disk, in words: folders, files, where to get them.
+        expects: what must lie on the user's disk, in words: folders, files, where to get them. With a
+            corpus, the listing adds the command that prepares it.
         corpus: ``"package.module:Class"`` of the :class:`~dfbench.corpus.Corpus` that reads the download in its
             official layout; ``dfbench data check`` and ``dfbench data prepare --root`` work on it. Empty: there is
             nothing to prepare.

@@ -57,8 +57,7 @@ manipulated_sequences/METHOD/c23/videos/TARGET_SOURCE.mp4
     raw and c40 beside c23; or flat, as on Kaggle: original, Deepfakes
 train.json, val.json, test.json: the official pairs
 videos: ask the authors by the form in github.com/ondyari/FaceForensics
-pairs: dataset/splits in the same repository
-dfbench data prepare ffpp --root DOWNLOAD --out data/ffpp""",
+pairs: dataset/splits in the same repository""",
         corpus="dfbench_data.ffpp:FaceForensics",
         source="Rossler et al., FaceForensics++, ICCV 2019",
     )
@@ -69,8 +68,7 @@ dfbench data prepare ffpp --root DOWNLOAD --out data/ffpp""",
         params=(_PATH,),
         expects="""original_sequences/actors/c23/videos/01__SCENE.mp4
 manipulated_sequences/DeepFakeDetection/c23/videos/01_02__SCENE__CODE.mp4
-comes with FaceForensics++, in the same folders
-dfbench data prepare dfd --root DOWNLOAD --out data/dfd""",
+comes with FaceForensics++, in the same folders""",
         corpus="dfbench_data.dfd:DeepFakeDetection",
         source="Dufour and Gully, Contributing Data to Deepfake Detection Research, Google AI 2019",
     )
@@ -83,8 +81,7 @@ dfbench data prepare dfd --root DOWNLOAD --out data/dfd""",
 YouTube-real/00000.mp4
 Celeb-synthesis/id0_id1_0000.mp4
 List_of_testing_videos.txt, in which 1 is real
-ask the authors by the form in github.com/yuezunli/celeb-deepfakeforensics
-dfbench data prepare celebdf2 --root DOWNLOAD --out data/celebdf2""",
+ask the authors by the form in github.com/yuezunli/celeb-deepfakeforensics""",
         corpus="dfbench_data.celebdf2:CelebDF2",
         source="Li et al., Celeb-DF, CVPR 2020",
     )
@@ -97,8 +94,7 @@ dfbench data prepare celebdf2 --root DOWNLOAD --out data/celebdf2""",
     real SOURCE: ffhq, also youtube and celeba
     fake SOURCE: faceapp, stylegan_celeba, stylegan_ffhq, stargan,
     pggan_v1, pggan_v2
-ask the authors on the page of the data set at Michigan State University
-dfbench data prepare dffd --root DOWNLOAD --out data/dffd""",
+ask the authors on the page of the data set at Michigan State University""",
         corpus="dfbench_data.dffd:DFFD",
         source="Dang et al., On the Detection of Digital Face Manipulation, CVPR 2020",
     )
@@ -109,8 +105,7 @@ dfbench data prepare dffd --root DOWNLOAD --out data/dffd""",
         params=(_PATH,),
         expects="""dfdc_train_part_N/*.mp4 with metadata.json in each
 test/ or test_videos/ with labels.csv (1 is fake), if you have them
-from Meta AI, or from Kaggle's deepfake-detection-challenge
-dfbench data prepare dfdc --root DOWNLOAD --out data/dfdc""",
+from Meta AI, or from Kaggle's deepfake-detection-challenge""",
         corpus="dfbench_data.dfdc:DFDC",
         source="Dolhansky et al., The DeepFake Detection Challenge Dataset, 2020",
     )

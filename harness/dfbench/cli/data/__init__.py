@@ -43,6 +43,8 @@ def list_datasets() -> None:
             click.echo("  expects:")
             for line in spec.expects.splitlines():
                 _fold(line, 4, 8)
+        if isinstance(spec, DatasetSpec) and spec.corpus:
+            _fold(f"dfbench data prepare {spec.name} --root DOWNLOAD --out data/{spec.name}", 4, 8)
         click.echo()
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from dfbench.rng import SampleRng
+    from dfbench.tables import Table
     from dfbench.view import ModelView
 
 REAL, FAKE = 0, 1
@@ -140,6 +141,13 @@ class MetricSpec(Spec):
     kind: ClassVar[str] = "metric"
 
 
+@dataclass(frozen=True)
+class TableSpec(Spec):
+    """Target: ``(**params) -> TableTemplate``."""
+
+    kind: ClassVar[str] = "table"
+
+
 # --- what the targets are -----------------------------------------------------------------------------------------
 
 
@@ -202,6 +210,9 @@ class LearnedAttack(Attack):
     """
 
     module: nn.Module
+
+    log: Sequence[Mapping[str, float]] = ()
+    """What ``fit`` noted of its course, in order, e.g. ``{"step": 40, "success": 0.5}``; kept beside the parameters."""
 
     @property
     def needs_fit(self) -> bool:
@@ -416,6 +427,14 @@ class Metric(Protocol):
     def __call__(
         self, y: np.ndarray[Any, Any], score: np.ndarray[Any, Any], weight: np.ndarray[Any, Any]
     ) -> np.ndarray[Any, Any]: ...
+
+
+class TableTemplate(ABC):
+    """A way to show a record: which numbers, in which rows and columns."""
+
+    @abstractmethod
+    def __call__(self, record: Mapping[str, Any]) -> list[Table]:
+        """The tables of a record (see ``dfbench.record``), or of the part of it that the user asked for."""
 
 
 class Progress(Protocol):

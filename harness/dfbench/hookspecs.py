@@ -31,6 +31,7 @@ from dfbench.contracts import (
     MetricSpec,
     ModelSpec,
     Spec,
+    TableSpec,
 )
 
 PROJECT = "dfbench"
@@ -73,6 +74,11 @@ def dfbench_metrics() -> Iterable[MetricSpec]:  # type: ignore[empty-body]
     """Yield a :class:`~dfbench.contracts.MetricSpec` for each metric."""
 
 
+@hookspec
+def dfbench_tables() -> Iterable[TableSpec]:  # type: ignore[empty-body]
+    """Yield a :class:`~dfbench.contracts.TableSpec` for each way to lay out results."""
+
+
 SPEC_OF_HOOK: dict[str, type[Spec]] = {
     "dfbench_models": ModelSpec,
     "dfbench_defenses": DefenseSpec,
@@ -81,5 +87,6 @@ SPEC_OF_HOOK: dict[str, type[Spec]] = {
     "dfbench_datasets": DatasetSpec,
     "dfbench_detectors": DetectorSpec,
     "dfbench_metrics": MetricSpec,
+    "dfbench_tables": TableSpec,
 }
 """What each hook yields, in the order in which components are listed."""

@@ -1,0 +1,77 @@
+"""What every kind of evidence is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dfbench.contracts import CLASS_NAMES, Batch, Progress, Sample, Split
+from dfbench.loader import Loader
+from dfbench.rng import SampleRng, derive_seed
+from dfbench.rundir import RunFolder, TrainedArm
+from dfbench.store import Store
+from dfbench.threat import checked
+from dfbench.view import ModelView
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be explained.
+
+    Args:
+        run: the run whose detectors are looked at.
+        arms: these of them, the baseline first where it is among them.
+        attacks: labels of attacks of the run.
+        split: the samples.
+        limit: samples per class that are used, chosen by :func:`chosen`.
+        out: folder that figures and tables are written to.
+        batch_size: images at a time.
+    """
+
+    run: RunFolder
+    arms: Sequence[TrainedArm]
+    attacks: Sequence[str]
+    split: Split
+    limit: int
+    out: Path
+    batch_size: int
+    store: Store
+    progress: Progress
+
+    def batches(self, limit: int | None = None) -> Iterator[tuple[Batch, list[Sample]]]:
+        """The chosen samples in batches on the run's device, with what is known of them."""
+        part = chosen(self.split, self.limit if limit is None else min(limit, self.limit))
+        known = {sample.id: sample for sample in part.samples}
+        for batch in Loader(part, self.batch_size, self.run.device).epoch():
+            yield batch, [known[name] for name in batch.ids]
+
+
+class _Part(Split):
+    """Some samples of a split."""
+
+    def __init__(self, whole: Split, indices: Sequence[int]) -> None:
+        self._whole, self._indices = whole, list(indices)
+        self.samples = [whole.samples[index] for index in self._indices]
+
+    def pixels(self, index: int, *, epoch: int = 0, seed: int = 0) -> object:  # type: ignore[override]
+        return self._whole.pixels(self._indices[index], epoch=epoch, seed=seed)
+
+
+def chosen(split: Split, limit: int) -> Split:
+    """At most ``limit`` samples of each class, drawn by a hash of their ids: the same ones in every run."""
+    picked: list[int] = []
+    for label in range(len(CLASS_NAMES)):
+        rows = [index for index, sample in enumerate(split.samples) if sample.label == label]
+        picked += sorted(rows, key=lambda index: derive_seed("explain", split.samples[index].id))[:limit]
+    return _Part(split, sorted(picked))
+
+
+def attacked(request: Request, arm: TrainedArm, label: str, module: torch.nn.Module, batch: Batch) -> Tensor:
+    """The images of a batch under an attack of the run, as its cells were scored: same seed, same checks."""
+    attack = request.run.attack(arm, label)
+    rng = SampleRng(derive_seed(arm.seed, "attack"), batch.ids)
+    return checked(attack, ModelView(module), batch.x, batch.y, rng, name=label)

@@ -5,22 +5,28 @@ from typing import Any
 
 import pytest
 
-from dfbench.config import RunConfig, build_config, load_toml, parse_defense
+from dfbench.config import RunConfig, SweepConfig, build_config, parse_defense
 from dfbench.contracts import DefenseSpec
 from dfbench.errors import UsageError
 from dfbench.plugins import Plugins, Provider, Registered
 from dfbench.registry import Registry, load_registry
+from dfbench.sweepfile import load_sweep
 
 
-def config(**changes: Any) -> RunConfig:
+def sweep(**changes: Any) -> SweepConfig:
     request: dict[str, Any] = {
         "models": ["hybrid"],
         "defenses": ["pgd-at"],
-        "scenarios": [("pgd", "none")],
-        "data": "mini",
+        "scenarios": [("pgd", "none", "")],
+        "data": ["mini"],
         **changes,
     }
     return build_config(load_registry(), **request)
+
+
+def config(**changes: Any) -> RunConfig:
+    (run,) = sweep(**changes).runs
+    return run
 
 
 def test_the_baseline_and_the_clean_row_are_added_for_comparison() -> None:
@@ -37,7 +43,7 @@ def test_a_baseline_with_its_own_recipe_is_not_joined_by_the_default_one() -> No
 
 
 def test_the_same_component_in_two_spellings_is_run_once() -> None:
-    made = config(scenarios=[("pgd(eps=8/255)", "none"), ("pgd", "none"), ("pgd( steps = 10 )", "none")])
+    made = config(scenarios=[("pgd(eps=8/255)", "none", ""), ("pgd", "none", ""), ("pgd( steps = 10 )", "none", "")])
     assert [s.attack_label for s in made.scenarios] == ["none", "pgd(eps=8/255)"]
 
 
@@ -89,11 +95,11 @@ def test_a_defense_that_starts_from_itself_is_refused() -> None:
         ({"defenses": ["dual(epoch=3)"]}, "no parameter 'epoch': did you mean 'epochs'"),
         ({"defenses": ["dual(epochs=0)"]}, "'epochs' must be a whole number from 1"),
         ({"defenses": ["dual(optimizer=adamm)"]}, "did you mean 'adam'"),
-        ({"scenarios": [("pgd(eps=300/255)", "none")]}, "'eps' must be a number from 0 to 1"),
-        ({"scenarios": [("pgd(steps=2.5)", "none")]}, "'steps' must be a whole number"),
-        ({"scenarios": [("none", "jpg")]}, "unknown corruption 'jpg': did you mean 'jpeg'"),
-        ({"data": "mimi"}, "unknown dataset 'mimi': did you mean 'mini'"),
-        ({"data": "folder"}, "needs the parameter 'path'"),
+        ({"scenarios": [("pgd(eps=300/255)", "none", "")]}, "'eps' must be a number from 0 to 1"),
+        ({"scenarios": [("pgd(steps=2.5)", "none", "")]}, "'steps' must be a whole number"),
+        ({"scenarios": [("none", "jpg", "")]}, "unknown corruption 'jpg': did you mean 'jpeg'"),
+        ({"data": ["mimi"]}, "unknown dataset 'mimi': did you mean 'mini'"),
+        ({"data": ["folder"]}, "needs the parameter 'path'"),
         ({"eval_data": ["mini", "mimi"]}, "unknown dataset 'mimi': did you mean 'mini'"),
         ({"split": "tset"}, "unknown split 'tset': did you mean 'test'"),
     ],
@@ -103,20 +109,89 @@ def test_what_is_unknown_or_ill_typed_is_a_usage_error(changes: dict[str, Any], 
         config(**changes)
 
 
-def test_the_key_of_a_run_depends_on_what_is_run() -> None:
-    assert config().key == config().key
-    assert config().key != config(seed=1).key
-    assert config().key != config(eval_data=["mini(size=96)"]).key
-    assert config().key != config(scenarios=[("pgd(steps=9)", "none")]).key
+def test_the_key_of_a_sweep_depends_on_what_is_run() -> None:
+    assert sweep().key == sweep().key
+    assert sweep().key != sweep(seeds=[1]).key
+    assert sweep().key != sweep(eval_data=["mini(size=96)"]).key
+    assert sweep().key != sweep(scenarios=[("pgd(steps=9)", "none", "")]).key
 
 
-def test_an_unknown_key_in_a_run_file_is_a_usage_error(tmp_path: Path) -> None:
-    path = tmp_path / "run.toml"
-    path.write_text('defence = ["dual"]\n')
-    with pytest.raises(UsageError, match="unknown key 'defence'; did you mean 'defense'"):
-        load_toml(path)
-    path.write_text("defense = [")
-    with pytest.raises(UsageError, match="cannot be read as TOML"):
-        load_toml(path)
+def test_every_training_set_is_run_with_every_seed_and_evaluated_on_itself() -> None:
+    made = sweep(data=["mini(size=96)", "mini"], seeds=[0, 2, 0])
+    told = [(run.data.label, run.seed, [c.label for c in run.eval_data]) for run in made.runs]
+    small, plain = "mini(size=96)", "mini"
+    assert told == [(small, 0, [small]), (small, 2, [small]), (plain, 0, [plain]), (plain, 2, [plain])]
+
+
+def test_a_scenario_is_called_what_the_user_calls_it_or_else_what_it_does() -> None:
+    asked = [("pgd", "jpeg", "upload"), ("pgd", "none", ""), ("none", "jpeg", "")]
+    names = [scenario.name for scenario in config(scenarios=asked).scenarios]
+    assert names == ["clean", "upload", "pgd(eps=8/255)", "jpeg(quality=50)"]
+
+
+def test_the_clean_row_can_be_given_a_name() -> None:
+    assert config(scenarios=[("none", "none", "untouched")]).scenarios[0].name == "untouched"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"scenarios": [("pgd", "none", "a"), ("fgsm", "none", "a")]}, "two different scenarios are called 'a'"),
+        ({"scenarios": [("pgd", "none", "a"), ("pgd", "none", "b")]}, "'a' and 'b' are the same"),
+        ({"tables": [("t", "results", ["cleen"])]}, "scenario 'cleen': did you mean 'clean'"),
+        ({"tables": [("t", "results", []), ("t", "survival", [])]}, "two tables are called 't'"),
+        ({"tables": [("t", "result", [])]}, "unknown table 'result': did you mean 'results'"),
+    ],
+)
+def test_names_in_a_sweep_are_unique_and_known(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        sweep(**changes)
+
+
+def test_a_sweep_file_lists_rows_and_tables(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(
+        'model = "hybrid"\nseeds = [0, 1]\n[[scenario]]\nname = "upload"\nattack = "pgd"\ncorruption = "jpeg"\n'
+        '[[table]]\ntemplate = "scenarios"\nscenarios = ["upload"]\n'
+    )
+    assert load_sweep(path) == {
+        "models": ["hybrid"],
+        "seeds": [0, 1],
+        "scenarios": [("pgd", "jpeg", "upload")],
+        "tables": [("scenarios", "scenarios", ["upload"])],
+    }
+
+
+def test_attacks_and_corruptions_of_a_sweep_file_form_a_matrix(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text('attack = ["none", "pgd"]\ncorruption = ["none", "jpeg"]\n')
+    pairs = [("none", "none", ""), ("none", "jpeg", ""), ("pgd", "none", ""), ("pgd", "jpeg", "")]
+    assert load_sweep(path)["scenarios"] == pairs
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('defence = ["dual"]', "unknown key 'defence'; did you mean 'defense'"),
+        ("defense = [", "cannot be read as TOML"),
+        ("model = 3", "'model' must be a text or a list of texts"),
+        ("seeds = 3", "'seeds' must be a list of whole numbers"),
+        ("seeds = [true]", "'seeds' must be a list of whole numbers"),
+        ("allow_leak = 1", "'allow_leak' must be true or false"),
+        ('attack = "pgd"\n[[scenario]]\nattack = "pgd"', "form a matrix"),
+        ('[[scenario]]\natack = "pgd"', r"unknown key 'atack' in \[\[scenario\]\]; did you mean 'attack'"),
+        ("[[scenario]]\nattack = 3", "'attack' in .* must be a text, not 3"),
+        ('[scenario]\nattack = "pgd"', "write every scenario as"),
+        ('[[table]]\nname = "t"', "has no template"),
+    ],
+)
+def test_a_faulty_sweep_file_is_a_usage_error(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        load_sweep(path)
+
+
+def test_a_missing_sweep_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        load_toml(tmp_path / "absent.toml")
+        load_sweep(tmp_path / "absent.toml")

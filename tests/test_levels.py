@@ -12,7 +12,7 @@ from dfbench import measure as measuring
 from dfbench.errors import DataError
 from dfbench.levels import of_manipulation, per_video
 from dfbench.measure import measure, measure_levels
-from dfbench.record import load_record
+from dfbench.recordfile import load_record
 from dfbench.registry import Component, load_registry
 
 RESULTS = Path(__file__).parents[1] / "results"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dfbench.contracts import SPLITS, DefenseSpec
@@ -48,6 +46,12 @@ class Scenario:
 
     attack: Component | None
     corruption: Component | None
+    given_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the user called it, or what it does."""
+        return self.given_name or scenario_name(self.attack_label, self.corruption_label)
 
     @property
     def attack_label(self) -> str:
@@ -58,6 +62,11 @@ class Scenario:
     def corruption_label(self) -> str:
         """The corruption as written in tables."""
         return _told(self.corruption)
+
+
+def scenario_name(attack: str, corruption: str) -> str:
+    """The name of a scenario that the user gave none, from its labels: ``clean``, ``pgd(eps=1/255) + jpeg(...)``."""
+    return " + ".join(label for label in (attack, corruption) if label != NONE) or "clean"
 
 
 def _told(component: Component | None) -> str:
@@ -74,8 +83,8 @@ def _told(component: Component | None) -> str:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run: every model with every defense, trained on ``data``, through every scenario on one split of each data set
-    of ``eval_data``."""
+    """A run: every model with every defense, trained on ``data`` from ``seed``, through every scenario on one split of
+    each data set of ``eval_data``."""
 
     models: tuple[Component, ...]
     defenses: tuple[DefensePlan, ...]
@@ -87,26 +96,64 @@ class RunConfig:
     allow_leak: bool = False
     """Train although the splits leak; tables and record then say so. Changes no result, and is part of no cache key."""
 
+
+@dataclass(frozen=True)
+class NamedTable:
+    """A table that is asked for: its name, its template, and the scenarios it shows (none: all)."""
+
+    name: str
+    template: Component
+    scenarios: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Runs that are alike but for their training data and their seed, and the tables that show them together."""
+
+    runs: tuple[RunConfig, ...]
+    tables: tuple[NamedTable, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, each once."""
+        return tuple(dict.fromkeys(run.seed for run in self.runs))
+
+    @property
+    def data(self) -> tuple[Component, ...]:
+        """The data sets that are trained on, each once."""
+        return tuple({run.data.label: run.data for run in self.runs}.values())
+
+    @property
+    def eval_data(self) -> tuple[Component, ...]:
+        """The data sets that are evaluated on, each once."""
+        return tuple({c.label: c for run in self.runs for c in run.eval_data}.values())
+
     def as_dict(self) -> dict[str, Any]:
         """The resolved configuration as plain data, for the record."""
+        one = self.runs[0]
         return {
-            "models": [component.identity() for component in self.models],
+            "models": [component.identity() for component in one.models],
             "defenses": [
                 {"label": plan.label, **plan.identity(), "start": plan.start.label if plan.start else None}
-                for plan in self.defenses
+                for plan in one.defenses
             ],
             "scenarios": [
                 {
+                    "name": scenario.name,
                     "attack": scenario.attack.identity() if scenario.attack else None,
                     "corruption": scenario.corruption.identity() if scenario.corruption else None,
                 }
-                for scenario in self.scenarios
+                for scenario in one.scenarios
             ],
-            "data": self.data.identity(),
+            "data": [component.identity() for component in self.data],
             "eval_data": [component.identity() for component in self.eval_data],
-            "split": self.split,
-            "seed": self.seed,
-            "allow_leak": self.allow_leak,
+            "split": one.split,
+            "seeds": list(self.seeds),
+            "allow_leak": one.allow_leak,
+            "tables": [
+                {"name": table.name, "template": table.template.label, "scenarios": list(table.scenarios)}
+                for table in self.tables
+            ],
         }
 
     @property
@@ -147,65 +194,81 @@ def build_config(
     *,
     models: Sequence[str],
     defenses: Sequence[str],
-    scenarios: Sequence[tuple[str, str]],
-    data: str,
+    scenarios: Sequence[tuple[str, str, str]],
+    data: Sequence[str],
     eval_data: Sequence[str] = (),
     split: str = "test",
-    seed: int = 0,
+    seeds: Sequence[int] = (0,),
     allow_leak: bool = False,
-) -> RunConfig:
+    tables: Sequence[tuple[str, str, Sequence[str]]] = (),
+) -> SweepConfig:
     """Resolve and validate everything by name; the baseline defense and the clean scenario are added for comparison.
 
-    Without ``eval_data`` the detectors are evaluated on the data set that they are trained on.
+    Args:
+        scenarios: attack, corruption and name (or "") of each.
+        data: data sets to train on, each for itself.
+        eval_data: data sets to evaluate on; without any, detectors are evaluated on the one they were trained on.
+        tables: name, template and scenarios (none: all) of each.
+        registry, models, defenses, split, seeds, allow_leak: as the command line has them.
 
     Raises:
-        UsageError: anything unknown, ill-typed or out of range.
+        UsageError: anything unknown, ill-typed, out of range, or named twice.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
     plans = [parse_defense(registry, text) for text in defenses]
     if not any(plan.is_baseline for plan in plans):
         plans.insert(0, parse_defense(registry, BASELINE))
-    rows = [
-        Scenario(
-            None if attack == NONE else registry.component("attack", attack),
-            None if corruption == NONE else registry.component("corruption", corruption),
-        )
-        for attack, corruption in [(NONE, NONE), *scenarios]
-    ]
+    rows = _scenarios(registry, scenarios)
     # By label: what is asked for twice, in whatever spelling, is run once.
-    return RunConfig(
+    trained = {c.label: c for c in (registry.component("dataset", text) for text in data)}
+    tested = {c.label: c for c in (registry.component("dataset", text) for text in eval_data)}
+    one = RunConfig(
         tuple({c.label: c for c in (registry.component("model", text) for text in models)}.values()),
         tuple({plan.label: plan for plan in plans}.values()),
-        tuple({(row.attack_label, row.corruption_label): row for row in rows}.values()),
-        registry.component("dataset", data),
-        tuple({c.label: c for c in (registry.component("dataset", text) for text in eval_data or (data,))}.values()),
+        rows,
+        next(iter(trained.values())),
+        (),
         split,
-        seed,
+        0,
         allow_leak,
     )
+    runs = [
+        replace(one, data=component, eval_data=tuple(tested.values()) or (component,), seed=seed)
+        for component in trained.values()
+        for seed in dict.fromkeys(seeds)
+    ]
+    return SweepConfig(tuple(runs), _tables(registry, tables, [row.name for row in rows]))
 
 
-_KEYS = {
-    "model", "defense", "attack", "corruption", "scenario", "data", "eval_data", "split", "seed", "allow_leak",
-}  # fmt: skip
+def _scenarios(registry: Registry, asked: Sequence[tuple[str, str, str]]) -> tuple[Scenario, ...]:
+    """The scenarios as asked for, each once, the clean one first where it was not asked for."""
+    rows: dict[tuple[str, str], Scenario] = {}
+    for attack, corruption, name in [(NONE, NONE, ""), *asked]:
+        row = Scenario(
+            None if attack == NONE else registry.component("attack", attack),
+            None if corruption == NONE else registry.component("corruption", corruption),
+            name,
+        )
+        known = rows.get((row.attack_label, row.corruption_label), row)
+        if known.given_name and name and known.given_name != name:
+            raise UsageError(f"the scenarios {known.given_name!r} and {name!r} are the same: keep one of them")
+        rows[row.attack_label, row.corruption_label] = row if name else known
+    names = [row.name for row in rows.values()]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"two different scenarios are called {twice[0]!r}: give each a name of its own")
+    return tuple(rows.values())
 
 
-def load_toml(path: Path) -> dict[str, Any]:
-    """Read a run file: lists ``model``, ``defense``, ``attack``, ``corruption``, ``eval_data``, or tables
-    ``[[scenario]]`` with ``attack`` and ``corruption``; ``data``, ``split``, ``seed``, ``allow_leak``.
-
-    Raises:
-        UsageError: missing, not TOML, or with a key that is not known.
-    """
-    try:
-        with path.open("rb") as stream:
-            content = tomllib.load(stream)
-    except FileNotFoundError as error:
-        raise UsageError(f"no such file: {path}") from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as TOML: {error}") from error
-    for key in content:
-        if key not in _KEYS:
-            raise UsageError(f"{path}: unknown key {key!r}; {did_you_mean(key, _KEYS)}")
-    return content
+def _tables(
+    registry: Registry, asked: Sequence[tuple[str, str, Sequence[str]]], known: Sequence[str]
+) -> tuple[NamedTable, ...]:
+    tables: dict[str, NamedTable] = {}
+    for name, template, scenarios in asked:
+        if name in tables:
+            raise UsageError(f"two tables are called {name!r}: give each a name of its own")
+        if unknown := [scenario for scenario in scenarios if scenario not in known]:
+            hint = did_you_mean(unknown[0], known)
+            raise UsageError(f"the table {name!r} asks for the scenario {unknown[0]!r}: {hint}")
+        tables[name] = NamedTable(name, registry.component("table", template), tuple(scenarios))
+    return tuple(tables.values())

@@ -289,6 +289,10 @@ class Defense:
         """Numbers for the training log that are no loss of the detector, e.g. the attacker's own."""
         return {}
 
+    def skipped_steps(self) -> int:
+        """Steps that an optimiser of its own has skipped since the start, because its gradients overflowed in fp16."""
+        return 0
+
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed training needs beyond the detector: tensors, numbers, nested dicts and lists."""
         return {}
@@ -312,6 +316,8 @@ class TrainContext:
     epochs: int
     steps_per_epoch: int
     seed: int
+    precision: str = "fp32"
+    """``fp32``, ``bf16`` or ``fp16``: the arithmetic of the training, see :mod:`dfbench.precision`."""
     epoch: int = 0
     step: int = 0
     """Steps taken since the start of training, over all epochs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from dfbench.errors import UsageError
@@ -24,3 +26,13 @@ def resolve(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {name!r} is not supported; use cpu, cuda or cuda:N")
     return device
+
+
+def be_deterministic() -> None:
+    """Have torch choose deterministic algorithms, and fail where an operation has none.
+
+    On the CPU that is how it works anyway, for a given number of threads; on CUDA it costs speed.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False

@@ -58,7 +58,7 @@ class Measured:
         replicate easy or hard cancels.
         """
         pairs = {name: rows - base.rows[name] for name, rows in self.rows.items() if name in base.rows}
-        return {name: {"value": float(rows[0]), "interval": _interval(rows)} for name, rows in pairs.items()}
+        return {name: {"value": float(rows[0]), "interval": interval(rows)} for name, rows in pairs.items()}
 
 
 @dataclass
@@ -131,7 +131,7 @@ def _measure(metrics: Sequence[Component], frame: pd.DataFrame, weights: Array) 
         if reason:
             measured.undefined[name] = reason
         elif directed:
-            measured.rows[name], measured.intervals[name] = rows, _interval(rows)
+            measured.rows[name], measured.intervals[name] = rows, interval(rows)
     return measured
 
 
@@ -156,6 +156,7 @@ def _has_direction(metric: Component) -> bool:
     return isinstance(metric.spec, MetricSpec) and metric.spec.higher_is_better is not None
 
 
-def _interval(rows: Array) -> list[float] | None:
+def interval(rows: Array) -> list[float] | None:
+    """The interval of a value whose bootstrap replicates follow it, (1 + R,); None where they do not give one."""
     found = percentile_interval(rows[1:], LEVEL)
     return None if found is None else [float(found[0]), float(found[1])]

@@ -97,13 +97,20 @@ def _low_band(delta: Tensor) -> Tensor:
     return (torch.hypot(y, x) <= LOW_BAND).float()
 
 
-def attacker_loss(logits: Tensor, y: Tensor, delta: Tensor, *, eps: float, tv: float, freq: float) -> Tensor:
-    """What a U-Net attacker minimises: ``margin + tv * TV(delta / eps) + freq * LF(delta / eps)``; a scalar.
+OBJECTIVES = ("margin", "ce")
+"""What a U-Net attacker can minimise, see :func:`attacker_loss`."""
 
-    The margin, the true class's logit minus the other one, stands for ``-CE``, which for two classes is a monotone
-    function of it (``-softplus(-margin)``). ``-CE`` itself has no gradient where the detector is sure and right, and
-    no bound where it is wrong, so that it spends itself on images already lost; the margin has gradient 1 down to
-    ``MARGIN_FLOOR`` and none below. At equal cost it lowers the accuracy further.
+
+def attacker_loss(
+    logits: Tensor, y: Tensor, delta: Tensor, *, eps: float, tv: float, freq: float, objective: str = "margin"
+) -> Tensor:
+    """What a U-Net attacker minimises: ``objective + tv * TV(delta / eps) + freq * LF(delta / eps)``; a scalar.
+
+    The objective ``ce`` is ``-CE``, as dual-attacker training was first published with. The default ``margin``, the
+    true class's logit minus the other one, stands for it: for two classes ``-CE`` is a monotone function of the margin
+    (``-softplus(-margin)``). ``-CE`` itself has no gradient where the detector is sure and right, and no bound where
+    it is wrong, so that it spends itself on images already lost; the margin has gradient 1 down to ``MARGIN_FLOOR``
+    and none below. At equal cost it lowers the accuracy further.
 
     Args:
         logits: the detector's (B, 2), of ``(x + delta).clamp(0, 1)``, with gradient to ``delta``.
@@ -111,9 +118,13 @@ def attacker_loss(logits: Tensor, y: Tensor, delta: Tensor, *, eps: float, tv: f
         delta: perturbations (B, 3, H, W).
         eps: their bound; the terms see ``delta / eps`` in [-1, 1], so that one weight serves every eps.
         tv, freq: weights of the two terms; 0 leaves a term out.
+        objective: one of ``OBJECTIVES``.
     """
-    sign = 2 * y.to(torch.float32) - 1
-    loss = ((logits[:, 1].float() - logits[:, 0].float()) * sign).clamp_min(MARGIN_FLOOR).mean()
+    if objective == "ce":
+        loss = -F.cross_entropy(logits.float(), y)
+    else:
+        sign = 2 * y.to(torch.float32) - 1
+        loss = ((logits[:, 1].float() - logits[:, 0].float()) * sign).clamp_min(MARGIN_FLOOR).mean()
     unit = delta.float() / eps
     if tv:
         loss = loss + tv * total_variation(unit)

@@ -27,6 +27,7 @@ class Recipe:
     freeze_bn: bool = False
     ema: float = 0.0
     augment: str = "flip"
+    precision: str = "auto"
     start: str = ""
 
 
@@ -42,12 +43,14 @@ _HELP = {
     "freeze_bn": ("keep batch-norm statistics as they were at the start",),
     "ema": ("decay of a moving average of the weights, which is then what is kept; 0 turns it off", 0.0, 1.0),
     "augment": ("augmentation of training images, both classes alike",),
+    "precision": ("arithmetic of training: fp32, bf16, fp16 (with a gradient scaler); auto: bf16 on CUDA, else fp32",),
     "start": ('start from the checkpoint of this defense, e.g. "none"; empty: from the model\'s own weights',),
 }
 _CHOICES = {
     "optimizer": ("adamw", "adam"),
     "schedule": ("cosine", "hold", "constant"),
     "augment": ("none", "flip"),
+    "precision": ("auto", "fp32", "bf16", "fp16"),
 }
 
 

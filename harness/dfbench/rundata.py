@@ -40,6 +40,7 @@ class RunData:
         """By data set and split, for the splits that the run uses."""
         self.leaks: list[str] = []
         """What the audit found and the user allowed."""
+        self._sizes: list[int] = []
 
     @property
     def training(self) -> Dataset:
@@ -61,6 +62,8 @@ class RunData:
             DataError: a data set is unusable, or lacks a split that the run needs.
             LeakError: the training data leak, and that was not allowed.
         """
+        if self._sizes:  # prepared before, by another run on the same data
+            return self._sizes
         config = self._config
         tested = {component.label for component in config.eval_data}
         sizes = set()
@@ -76,7 +79,8 @@ class RunData:
                 sizes.add(min(height, width))
             self._keys[name] = _key(self._components[name], dataset)
         self._audit(store, progress)
-        return sorted(sizes)
+        self._sizes = sorted(sizes)
+        return self._sizes
 
     def key(self, name: str) -> dict[str, Any]:
         """What decides the samples of a data set, for cache keys. Free of its place: a data set may be moved."""

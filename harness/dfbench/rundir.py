@@ -13,7 +13,7 @@ from torch import nn
 from dfbench import checkpoint
 from dfbench.contracts import Attack, Dataset, LearnedAttack, Progress
 from dfbench.errors import CheckpointError
-from dfbench.record import load_record
+from dfbench.recordfile import load_record
 from dfbench.registry import Registry
 from dfbench.store import Store
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,17 +27,34 @@ from dfbench.rundata import DataUsed, RunData
 from dfbench.store import Store
 from dfbench.threat import check_model
 from dfbench.train import save_trained, train
+from dfbench.view import ModelView
 
-_TRAINING_CODE = ("train", "loader", "recipe", "rng", "view", "fold", "pgd", "perturbation")
+_TRAINING_CODE = ("train", "precision", "loader", "recipe", "rng", "view", "fold", "pgd", "perturbation")
 _SCORING_CODE = ("evaluate", "loader", "rng", "view", "fold", "pgd", "perturbation", "threat")
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A trained detector: one model with one defense."""
+    """A trained detector: one model with one defense, trained on one data set from one seed."""
 
     model: Component
     plan: DefensePlan
+    data: str
+    """Label of the training data."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Attacker:
+    """What an attack that learns left behind: the folder with ``attacker.safetensors`` and ``fit.jsonl``."""
+
+    arm: Arm
+    attack: str
+    folder: Path
+
+
+Observer = Callable[[Arm, dict[str, Any]], None]
+"""Told of every epoch of every training of a run, also of those that were done before."""
 
 
 @dataclass
@@ -62,10 +81,10 @@ class Outcome:
     leaks: list[str]
     """Leaks between splits that the user allowed."""
     cells: list[Cell]
-    checkpoints: dict[tuple[str, str], Path]
-    """By model and defense label, the folder with ``model.safetensors`` and ``training.jsonl``."""
-    attackers: dict[str, Path]
-    """Fitted attackers by a readable name."""
+    checkpoints: dict[Arm, Path]
+    """For each arm, the folder with ``model.safetensors`` and ``training.jsonl``."""
+    attackers: list[Attacker]
+    """Attackers that were fitted to the arms."""
     weights: dict[str, dict[str, str]]
     """By model label, the weights it started from."""
 
@@ -76,28 +95,35 @@ class Runner:
     Args:
         config: what to run.
         store: where finished artefacts are kept and found again.
+        data: the data sets of ``config``.
         device, batch_size: how to run it; neither changes a result beyond float noise.
         progress: where progress is shown.
         debug: keep the traceback of a failed cell in its reason.
+        observe: see :data:`Observer`.
+        where: what progress adds to its titles, to tell this run from others.
     """
 
     def __init__(
         self,
         config: RunConfig,
         store: Store,
+        data: RunData,
         *,
         device: torch.device,
         batch_size: int,
         progress: Progress,
         debug: bool = False,
+        observe: Observer | None = None,
+        where: str = "",
     ) -> None:
         self.config, self.store, self.device = config, store, device
+        self.data, self.observe, self.where = data, observe, where
         self.batch_size, self.progress, self.debug = batch_size, progress, debug
         self.attacks = {s.attack_label: self._build_attack(s.attack) for s in config.scenarios}
         self.corruptions = {s.corruption_label: self._build_corruption(s.corruption) for s in config.scenarios}
-        self.data = RunData(config)
         self.weights: dict[str, dict[str, str]] = {}
-        self.attackers: dict[str, Path] = {}
+        self.attackers: list[Attacker] = []
+        self._checkpoints: dict[Arm, Path] = {}
         self._checkpoint_keys: dict[tuple[str, str], dict[str, Any]] = {}
 
     @staticmethod
@@ -144,12 +170,12 @@ class Runner:
         """Prepare, train and evaluate; a cell that fails is kept with its reason, and the others go on."""
         self.prepare()
         cells: list[Cell] = []
-        checkpoints: dict[tuple[str, str], Path] = {}
+        checkpoints: dict[Arm, Path] = {}
         for component in self.config.models:
             for plan in self.config.defenses:
-                arm = Arm(component, plan)
+                arm = self.arm(component, plan)
                 try:
-                    checkpoints[component.label, plan.label] = self.checkpoint(component, plan)
+                    checkpoints[arm] = self.checkpoint(arm)
                 except StorageError:
                     raise
                 except Exception as error:
@@ -178,14 +204,26 @@ class Runner:
 
     # --- checkpoints -------------------------------------------------------------------------------------------
 
-    def checkpoint(self, component: Component, plan: DefensePlan) -> Path:
+    def arm(self, component: Component, plan: DefensePlan) -> Arm:
+        """A detector of this run."""
+        return Arm(component, plan, self.config.data.label, self.config.seed)
+
+    def checkpoint(self, arm: Arm) -> Path:
         """The folder of a trained detector, trained now if it is not in the cache."""
+        if arm not in self._checkpoints:
+            self._checkpoints[arm] = self._checkpoint(arm)
+        return self._checkpoints[arm]
+
+    def _checkpoint(self, arm: Arm) -> Path:
+        component, plan = arm.model, arm.plan
         preimage = self.checkpoint_key(component, plan)
         if found := self.store.find("checkpoints", preimage):
+            for line in (found / "training.jsonl").read_text(encoding="utf-8").splitlines():
+                self._observe(arm, json.loads(line))
             return found
         model = self._fresh_model(component)
         if plan.start:
-            folder = self.checkpoint(component, plan.start)
+            folder = self.checkpoint(self.arm(component, plan.start))
             checkpoint.load_into(model, folder / "model.safetensors", component.label)
         state_file = self.store.path("training", preimage) / "state.pt"
         outcome = train(
@@ -197,12 +235,17 @@ class Runner:
             device=self.device,
             state_file=state_file,
             progress=self.progress,
-            title=f"train {component.label} {plan.label}",
+            title=f"train {component.label} {plan.label}{self.where}",
+            observe=lambda row: self._observe(arm, row),
         )
         with self.store.publish("checkpoints", preimage) as folder:
             save_trained(folder, model, outcome, preimage)
         shutil.rmtree(state_file.parent, ignore_errors=True)
         return self.store.path("checkpoints", preimage)
+
+    def _observe(self, arm: Arm, row: dict[str, Any]) -> None:
+        if self.observe:
+            self.observe(arm, row)
 
     def checkpoint_key(self, component: Component, plan: DefensePlan) -> dict[str, Any]:
         """The pre-image of a checkpoint's key."""
@@ -232,6 +275,21 @@ class Runner:
         self.weights[component.label] = {"name": model.weights.name, "sha256": model.weights.sha256}
         return model.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[no-any-return]
 
+    def pass_seconds(self, label: str) -> tuple[float, float]:
+        """Seconds of a forward and of a backward pass per image of the training data, from one timed batch."""
+        component = next(component for component in self.config.models if component.label == label)
+        view = ModelView(self._fresh_model(component))
+        pixels = self.data.training.split("train").pixels(0)
+        x = torch.rand(self.batch_size, 3, *pixels.shape[:2], device=self.device)
+        y = torch.zeros(self.batch_size, dtype=torch.long, device=self.device)
+        times = []
+        for work in (lambda: view(x), lambda: view.gradient(x, y)):
+            work()
+            started = time.perf_counter()
+            float(work()[0].sum())  # on CUDA, wait for the result
+            times.append((time.perf_counter() - started) / self.batch_size)
+        return times[0], max(0.0, times[1] - times[0])
+
     # --- cells -------------------------------------------------------------------------------------------------
 
     def _evaluate(self, arm: Arm) -> list[Cell]:
@@ -248,7 +306,7 @@ class Runner:
             checkpoint.load_into(model, folder / "model.safetensors", arm.model.label)
             for label, group in todo.items():
                 self._score_attack(model, label, group)
-        for label in {cell.scenario.attack_label for cell in cells}:
+        for label in dict.fromkeys(cell.scenario.attack_label for cell in cells):
             self._note_attacker(arm, label)
         return cells
 
@@ -282,7 +340,7 @@ class Runner:
                 seed=self.config.seed,
                 device=self.device,
                 progress=self.progress,
-                title=f"test  {arm.model.label} {arm.plan.label} | {attack_label}{where}",
+                title=f"test  {arm.model.label} {arm.plan.label} | {attack_label}{where}{self.where}",
                 attack_label=attack_label,
             )
             for cell in group:
@@ -322,6 +380,8 @@ class Runner:
             )
             with self.store.publish("attackers", preimage) as folder:
                 checkpoint.save(folder / "attacker.safetensors", attack.module.state_dict(), preimage)
+                lines = "".join(json.dumps(row) + "\n" for row in attack.log)
+                (folder / "fit.jsonl").write_text(lines, encoding="utf-8")
             found = self.store.path("attackers", preimage)
         checkpoint.load_into(attack.module, found / "attacker.safetensors", cell.scenario.attack_label)
         attack.module.to(self.device).eval()
@@ -332,7 +392,7 @@ class Runner:
         if isinstance(attack, LearnedAttack) and attack.needs_fit:
             found = self.store.find("attackers", self.attacker_key(arm, scenario))
             if found:
-                self.attackers[f"{arm.model.label}--{arm.plan.label}--{attack_label}"] = found / "attacker.safetensors"
+                self.attackers.append(Attacker(arm, attack_label, found))
 
     def attacker_key(self, arm: Arm, scenario: Scenario) -> dict[str, Any]:
         """The pre-image of the key of an attacker fitted to an arm, on the arm's own training data."""

@@ -7,9 +7,8 @@ import json
 import math
 import pickle
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,21 @@ from torch import Tensor, nn
 
 from dfbench import checkpoint
 from dfbench.contracts import Dataset, Defense, Progress, TrainContext
+from dfbench.curves import windows
 from dfbench.errors import CheckpointError, TrainingError
 from dfbench.hygiene import find_split
 from dfbench.loader import Loader
+from dfbench.precision import Stepper, resolve
 from dfbench.recipe import Recipe
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.store import write_atomic
 from dfbench.view import ModelView
+
+POINTS = 20
+"""Points of the training log per epoch, at most: means over windows of steps, for curves."""
+
+Observer = Callable[[dict[str, Any]], None]
+"""Told of every epoch of the log, the restored ones of a resumed training included."""
 
 _BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -42,6 +49,7 @@ def train(
     state_file: Path,
     progress: Progress,
     title: str,
+    observe: Observer = lambda row: None,
 ) -> dict[str, Any]:
     """Train ``model`` in place and leave it with the weights of the epoch that validation chose.
 
@@ -51,7 +59,10 @@ def train(
     seeded by itself, so the final weights are those of an uninterrupted run.
 
     Returns:
-        ``{"log": one dict per epoch, "epoch": the epoch kept, "artefacts": tensors the objectives leave behind}``.
+        ``{"log": one dict per epoch, "epoch": the epoch kept, "precision": the arithmetic used, "artefacts": tensors
+        the objectives leave behind}``. A dict of the log has the means of all terms (``loss``), the same over windows
+        of steps (``points``, at most ``POINTS`` of them), ``validation``, ``lr``, ``seconds``, and since the
+        start of training ``steps`` and ``skipped_steps``.
 
     Raises:
         TrainingError: a loss term or the gradient is not finite; the message names it.
@@ -62,11 +73,14 @@ def train(
     model.to(device).to(memory_format=torch.channels_last)
     trainer = _Trainer(model, objectives, recipe, loader, validation, seed)
     first = trainer.resume(state_file)
+    for row in trainer.log:
+        observe(row)
     with progress.task(title, recipe.epochs * len(loader)) as advance:
         advance(first * len(loader))
         for epoch in range(first, recipe.epochs):
             trainer.run_epoch(epoch, advance)
             write_atomic(state_file, lambda temporary: _save_state(trainer.state(), temporary))
+            observe(trainer.log[-1])
     return trainer.finish()
 
 
@@ -86,6 +100,15 @@ class _Trainer:
         self.loader, self.validation, self.seed = loader, validation, seed
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.precision = resolve(recipe.precision, loader.device)
+        self.stepper = Stepper(
+            self.optimizer,
+            model.parameters(),
+            clip=recipe.clip,
+            precision=self.precision,
+            device=loader.device,
+            name="detector",
+        )
         counts = np.bincount(loader.labels, minlength=2)
         class_weight = torch.tensor(len(loader.labels) / (2 * counts), dtype=torch.float32, device=loader.device)
 
@@ -93,7 +116,7 @@ class _Trainer:
             return F.cross_entropy(logits, y, weight=class_weight, label_smoothing=recipe.label_smoothing)
 
         self.view = ModelView(model)
-        self.context = TrainContext(model, criterion, recipe.epochs, len(loader), seed)
+        self.context = TrainContext(model, criterion, recipe.epochs, len(loader), seed, self.precision)
         self.clean_weight = math.prod(objective.clean_weight for objective in objectives)
         self.average = {n: t.detach().clone() for n, t in model.state_dict().items()} if recipe.ema else {}
         self.log: list[dict[str, Any]] = []
@@ -112,15 +135,13 @@ class _Trainer:
         for objective in self.objectives:
             objective.begin_epoch(epoch, self.context)
         self._train_mode()
-        sums: dict[str, float] = {}
+        rows: list[dict[str, float]] = []
         for batch in self.loader.epoch(epoch):
             learning_rate = self._set_learning_rate()
             terms = self._step(batch)
-            for name, value in terms.items():
-                sums[name] = sums.get(name, 0.0) + value
+            rows.append({"step": self.context.step, **terms})
             self.context.step += 1
             advance(1, "  ".join(f"{name} {value:.3f}" for name, value in terms.items()))
-        means = {name: value / len(self.loader) for name, value in sums.items()}
         validation: dict[str, float] = {}
         if self.validation is not None:
             with self._averaged():
@@ -130,10 +151,13 @@ class _Trainer:
         self.log.append(
             {
                 "epoch": epoch,
-                "loss": means,
+                "loss": {name: value for name, value in windows(rows, 1)[0].items() if name != "step"},
                 "validation": validation,
                 "lr": learning_rate,
                 "seconds": round(time.perf_counter() - started, 2),
+                "steps": self.context.step,
+                "skipped_steps": self.stepper.skipped + sum(o.skipped_steps() for o in self.objectives),
+                "points": windows(rows, POINTS),
             }
         )
         # A tie goes to the later epoch: it has seen more data and, in adversarial training, the larger eps.
@@ -144,18 +168,14 @@ class _Trainer:
 
     def _step(self, batch: Any) -> dict[str, float]:
         losses: dict[str, Tensor] = {}
-        with _autocast(self.loader.device):
+        with self.stepper.autocast():
             if self.clean_weight:
                 losses["clean"] = self.clean_weight * self.context.criterion(self.model(batch.x), batch.y)
             for objective in self.objectives:
                 losses.update(objective.losses(batch, self.context))
         for name, value in losses.items():
             self._require_finite(name, value)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip or math.inf)
-        self._require_finite("gradient", norm)
-        self.optimizer.step()
+        self.stepper.step(torch.stack(list(losses.values())).sum(), self._where())
         decay = min(self.recipe.ema, (1 + self.context.step) / (10 + self.context.step))
         for name, tensor in self.model.state_dict().items() if self.average else ():
             if tensor.is_floating_point():
@@ -170,9 +190,12 @@ class _Trainer:
     def _require_finite(self, name: str, value: Tensor) -> None:
         if not bool(torch.isfinite(value)):
             raise TrainingError(
-                f"the {name} {'norm' if name == 'gradient' else 'loss'} became {float(value.detach())} in epoch "
-                f"{self.context.epoch}, step {self.context.step}: lower lr, or look at the data of that step"
+                f"the {name} loss became {float(value.detach())} in {self._where()}: lower lr, or look at the data of "
+                "that step"
             )
+
+    def _where(self) -> str:
+        return f"epoch {self.context.epoch}, step {self.context.step}"
 
     def _train_mode(self) -> None:
         self.model.train()
@@ -231,7 +254,7 @@ class _Trainer:
         """Everything the next epoch depends on."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "stepper": self.stepper.state_dict(),
             "average": self.average,
             "objectives": [objective.state_dict() for objective in self.objectives],
             "best": self.best,
@@ -250,7 +273,7 @@ class _Trainer:
                 f"the training state {path} cannot be read ({error}): delete it to train from the start"
             ) from error
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.load_state_dict(state["stepper"])
         self.average, self.best = state["average"], state["best"]
         self.log, self.context.step = json.loads(state["log"]), state["step"]
         for objective, saved in zip(self.objectives, state["objectives"], strict=True):
@@ -264,7 +287,7 @@ class _Trainer:
         artefacts: dict[str, Mapping[str, Tensor]] = {}
         for objective in self.objectives:
             artefacts.update(objective.artefacts())
-        return {"log": self.log, "epoch": self.best["epoch"], "artefacts": artefacts}
+        return {"log": self.log, "epoch": self.best["epoch"], "precision": self.precision, "artefacts": artefacts}
 
 
 def _save_state(state: dict[str, Any], path: Path) -> None:
@@ -286,20 +309,11 @@ def roc_auc(y: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:
     return float((ranks[y == 1].sum() - positive * (positive + 1) / 2) / (positive * negative))
 
 
-def _autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 on CUDA: float32's range, so no gradient scaler is needed and no step is ever skipped."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-
-
 def save_trained(folder: Path, model: nn.Module, outcome: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Write ``model.safetensors``, an ``<artefact>.safetensors`` each, and the log ``training.jsonl``."""
-    checkpoint.save(folder / "model.safetensors", model.state_dict(), {**metadata, "epoch": outcome["epoch"]})
+    about = {**metadata, "epoch": outcome["epoch"], "precision": outcome["precision"]}
+    checkpoint.save(folder / "model.safetensors", model.state_dict(), about)
     for name, tensors in outcome["artefacts"].items():
         checkpoint.save(folder / f"{name}.safetensors", tensors, metadata)
     lines = "".join(json.dumps(row) + "\n" for row in outcome["log"])
     (folder / "training.jsonl").write_text(lines, encoding="utf-8")
-
-
-def describe(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain data, for keys and records."""
-    return asdict(recipe)

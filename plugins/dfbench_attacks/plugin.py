@@ -48,6 +48,7 @@ def dfbench_attacks() -> Iterator[AttackSpec]:
             Param("epochs", int, 2, "passes over the attack-training split", low=1),
             Param("lr", float, 4e-3, "learning rate of AdamW, cosine to zero", low=0),
             Param("weight_decay", float, 1e-5, "weight decay of AdamW", low=0),
+            Param("objective", str, "margin", "what it lowers: the logit margin, or -CE", choices=("margin", "ce")),
             Param("source", str, "", "a .safetensors file or a run's folder: no fitting, a transfer attack"),
         ),
     )

@@ -11,11 +11,15 @@ from torch import Tensor
 
 from dfbench.checkpoint import load_into
 from dfbench.contracts import Batch, LearnedAttack, Progress
+from dfbench.curves import windows
 from dfbench.errors import ContractError, UsageError
 from dfbench.keys import file_sha256
-from dfbench.perturbation import UNetAttacker, attacker_loss
+from dfbench.perturbation import UNetAttacker, attacker_loss, low_band_ratio, total_variation
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.view import ModelView
+
+LOG_POINTS = 40
+"""Entries of the log of a fit, at most."""
 
 
 class UNetAttack(LearnedAttack):
@@ -31,6 +35,7 @@ class UNetAttack(LearnedAttack):
         eps: L-inf bound, in [0, 1] pixels.
         tv: weight of the total variation.
         freq: weight of the low-frequency energy.
+        objective: ``margin`` or ``ce``, see ``attacker_loss``.
         epochs: passes over the attack-training split.
         lr: learning rate of AdamW, falling to zero along a cosine, epoch by epoch.
         weight_decay: of AdamW.
@@ -52,6 +57,7 @@ class UNetAttack(LearnedAttack):
         epochs: int = 2,
         lr: float = 4e-3,
         weight_decay: float = 1e-5,
+        objective: str = "margin",
         source: str = "",
     ) -> None:
         self.eps = eps
@@ -60,6 +66,7 @@ class UNetAttack(LearnedAttack):
         self.epochs = epochs
         self.lr = lr
         self.weight_decay = weight_decay
+        self.objective = objective
         self.source = source
         self.module = _fresh(eps, seed=0)
         if source:
@@ -86,26 +93,35 @@ class UNetAttack(LearnedAttack):
         """Train a fresh U-Net against the frozen model; see :class:`~dfbench.contracts.LearnedAttack`."""
         self.module = _fresh(self.eps, derive_seed(seed, "unet")).to(view.device).train()
         optimiser = torch.optim.AdamW(self.module.parameters(), self.lr, weight_decay=self.weight_decay)
+        rows: list[dict[str, float]] = []
         with progress.task("U-Net attacker", self.epochs) as advance:
             for epoch in range(self.epochs):
                 for group in optimiser.param_groups:
                     group["lr"] = self.lr * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
                 for batch in batches(epoch):
-                    advance(0, f"loss {self._step(view, batch, optimiser):.3f}")
+                    rows.append({"step": len(rows), **self._step(view, batch, optimiser)})
+                    advance(0, f"loss {rows[-1]['loss']:.3f}  success {rows[-1]['success']:.2f}")
                 advance(1)
+        self.log = windows(rows, LOG_POINTS)
         self.module.eval()
 
-    def _step(self, view: ModelView, batch: Batch, optimiser: torch.optim.Optimizer) -> float:
+    def _step(self, view: ModelView, batch: Batch, optimiser: torch.optim.Optimizer) -> dict[str, float]:
         delta = self.module(batch.x)
         logits = view((batch.x + delta).clamp(0, 1))
-        loss = attacker_loss(logits, batch.y, delta, eps=self.eps, tv=self.tv, freq=self.freq)
+        loss = attacker_loss(logits, batch.y, delta, eps=self.eps, tv=self.tv, freq=self.freq, objective=self.objective)
         if not bool(torch.isfinite(loss)):
             raise ContractError("the U-Net attacker's loss became NaN or infinite: check the model, or lower lr")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         optimiser.step()
-        return float(loss.detach())
+        delta = delta.detach()
+        return {
+            "loss": float(loss.detach()),
+            "success": float((logits.detach().argmax(1) != batch.y).float().mean()),
+            "tv": float(total_variation(delta / self.eps)),
+            "low_band": float(low_band_ratio(delta).mean()),
+        }
 
     def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
         """See :class:`~dfbench.contracts.Attack`."""

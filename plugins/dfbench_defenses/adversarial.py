@@ -28,8 +28,9 @@ class PGDTraining(Defense):
         eps_start: smallest, with which training begins.
         target: adversarial cross-entropy that the curriculum holds the detector to; at most 0.693, where nothing holds
             the bound back.
-        steps: PGD steps. One step starts at the clean image and has length eps; several start at random, and have
-            length ``1.5 * eps / steps``.
+        steps: PGD steps. One step starts at the clean image, several start at random.
+        alpha: step length, in [0, 1] pixels; None follows the bound: its whole length for one step, else
+            ``1.5 * eps / steps``.
         clean_weight, pgd_weight: weights of the two losses; by default PGD images alone are trained on.
         val_eps: the bound of the validation attack that epochs are chosen by, beside the clean images.
     """
@@ -40,11 +41,12 @@ class PGDTraining(Defense):
         eps_start: float = 0.2 / 255,
         target: float = 0.58,
         steps: int = 2,
+        alpha: float | None = None,
         clean_weight: float = 0.0,
         pgd_weight: float = 1.0,
         val_eps: float = 0.5 / 255,
     ) -> None:
-        self.steps, self.val_eps = steps, val_eps
+        self.steps, self.alpha, self.val_eps = steps, alpha, val_eps
         self.clean_weight, self.pgd_weight = clean_weight, pgd_weight
         self.curriculum = Curriculum(min(eps_start, eps), eps, target)
 
@@ -69,7 +71,7 @@ class PGDTraining(Defense):
         if self.steps > 1:
             rng = SampleRng(derive_seed(context.seed, "pgd-at", context.epoch), batch.ids)
             start = rng.uniform(batch.x, -eps, eps)
-        alpha = 1.5 * eps / self.steps if self.steps > 1 else eps
+        alpha = self.alpha if self.alpha is not None else (1.5 * eps / self.steps if self.steps > 1 else eps)
         with torch.autocast(batch.x.device.type, enabled=False):
             return pgd(self.view.gradient, batch.x, batch.y, eps=eps, alpha=alpha, steps=self.steps, start=start)
 

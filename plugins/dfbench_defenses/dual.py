@@ -10,6 +10,7 @@ from torch import Tensor
 from dfbench.contracts import Batch, TrainContext
 from dfbench.errors import TrainingError
 from dfbench.perturbation import UNetAttacker, attacker_loss, low_band_ratio, total_variation
+from dfbench.precision import Stepper
 from dfbench_defenses.adversarial import PGDTraining
 
 _CLIP = 1.0
@@ -24,12 +25,12 @@ class Dual(PGDTraining):
     Both attackers share the curriculum's bound.
 
     Args:
-        eps, eps_start, target, steps, clean_weight, pgd_weight, val_eps: as :class:`PGDTraining`.
+        eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps: as :class:`PGDTraining`.
         unet_weight: weight of the loss on U-Net images.
         unet_share: share of each batch, both classes alike, that meets the U-Net, while the rest meets PGD: a U-Net
             step costs twice a step of the detector, and its perturbations are the easier to withstand. At 1 every image
             meets both.
-        tv, freq: weights of total variation and low-band energy in the attacker's loss.
+        tv, freq, objective: of the attacker's loss, see ``dfbench.perturbation.attacker_loss``.
         attacker_lr, attacker_weight_decay: of the attacker's AdamW.
     """
 
@@ -39,6 +40,7 @@ class Dual(PGDTraining):
         eps_start: float = 0.2 / 255,
         target: float = 0.58,
         steps: int = 2,
+        alpha: float | None = None,
         clean_weight: float = 0.0,
         pgd_weight: float = 1.0,
         val_eps: float = 0.5 / 255,
@@ -46,11 +48,13 @@ class Dual(PGDTraining):
         unet_share: float = 0.25,
         tv: float = 0.01,
         freq: float = 0.01,
+        objective: str = "margin",
         attacker_lr: float = 1e-3,
         attacker_weight_decay: float = 1e-5,
     ) -> None:
-        super().__init__(eps, eps_start, target, steps, clean_weight, pgd_weight, val_eps)
-        self.unet_weight, self.unet_share, self.tv, self.freq = unet_weight, unet_share, tv, freq
+        super().__init__(eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps)
+        self.unet_weight, self.unet_share = unet_weight, unet_share
+        self.tv, self.freq, self.objective = tv, freq, objective
         self.attacker_lr, self.attacker_weight_decay = attacker_lr, attacker_weight_decay
         self._logged: dict[str, float] = {}
 
@@ -64,8 +68,13 @@ class Dual(PGDTraining):
         """Make the attacker and its optimiser."""
         super().setup(context)
         self.attacker = UNetAttacker(self.curriculum.eps).to(self.view.device)
-        self.optimizer = torch.optim.AdamW(
-            self.attacker.parameters(), lr=self.attacker_lr, weight_decay=self.attacker_weight_decay
+        self.stepper = Stepper(
+            torch.optim.AdamW(self.attacker.parameters(), lr=self.attacker_lr, weight_decay=self.attacker_weight_decay),
+            self.attacker.parameters(),
+            clip=_CLIP,
+            precision=context.precision,
+            device=self.view.device,
+            name="attacker",
         )
 
     def losses(self, batch: Batch, context: TrainContext) -> dict[str, Tensor]:
@@ -86,22 +95,20 @@ class Dual(PGDTraining):
     def _train_attacker(self, batch: Batch, context: TrainContext) -> Tensor:
         """One step of the attacker, then its fresh images (B, 3, H, W), detached."""
         eps = self.attacker.eps = self.curriculum.eps
-        with torch.autocast(batch.x.device.type, enabled=False):
-            self.attacker.train()
+        where = f"epoch {context.epoch}, step {context.step}"
+        self.attacker.train()
+        with self.stepper.autocast():
             delta = self.attacker(batch.x)
             logits = self.view((batch.x + delta).clamp(0, 1))
-            loss = attacker_loss(logits, batch.y, delta, eps=eps, tv=self.tv, freq=self.freq)
-            if not bool(torch.isfinite(loss.detach())):
-                raise TrainingError(
-                    f"the attacker loss became {float(loss.detach())} in epoch {context.epoch}, step {context.step}: "
-                    "lower attacker_lr, or look at the data of that step"
-                )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.attacker.parameters(), _CLIP)
-            self.optimizer.step()
-            with torch.no_grad():
-                fresh = self.attacker(batch.x)
+            loss = attacker_loss(logits, batch.y, delta, eps=eps, tv=self.tv, freq=self.freq, objective=self.objective)
+        if not bool(torch.isfinite(loss.detach())):
+            raise TrainingError(
+                f"the attacker loss became {float(loss.detach())} in {where}: lower attacker_lr, or look at the data "
+                "of that step"
+            )
+        self.stepper.step(loss, where)
+        with torch.no_grad(), self.stepper.autocast():
+            fresh = self.attacker(batch.x).float()
         self._logged = {
             "attacker": float(loss.detach()),
             "attacker_success": float((logits.detach().argmax(1) != batch.y).float().mean()),
@@ -114,23 +121,57 @@ class Dual(PGDTraining):
         """The bound, and the attacker's loss, success rate, total variation and low-band energy ratio."""
         return {**super().logged(), **self._logged}
 
+    def skipped_steps(self) -> int:
+        """Steps of the attacker that overflowed."""
+        return self.stepper.skipped
+
     def state_dict(self) -> dict[str, Any]:
         """The curriculum, the attacker and its optimiser."""
         return {
             **super().state_dict(),
             "attacker": self.attacker.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "stepper": self.stepper.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the curriculum, the attacker and its optimiser."""
         super().load_state_dict(state)
         self.attacker.load_state_dict(state["attacker"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.stepper.load_state_dict(state["stepper"])
 
     def artefacts(self) -> dict[str, dict[str, Tensor]]:
         """The trained attacker, for transfer: ``unet(source=RUN)``."""
         return {"attacker": self.attacker.state_dict()}
+
+
+class DualSeed(Dual):
+    """Dual training with every value as it was first published: the full bound from the first step, every image with
+    both attackers, the clean loss beside theirs, ``-CE`` for the attacker, and weights of 1e-4 on the raw perturbation
+    (TV scales with eps and LF with its square, hence the tiny numbers on ``delta/eps``).
+    """
+
+    def __init__(
+        self,
+        eps: float = 8 / 255,
+        eps_start: float = 8 / 255,
+        target: float = 0.58,
+        steps: int = 10,
+        alpha: float | None = 2 / 255,
+        clean_weight: float = 1.0,
+        pgd_weight: float = 1.0,
+        val_eps: float = 0.5 / 255,
+        unet_weight: float = 1.0,
+        unet_share: float = 1.0,
+        tv: float = 1e-4 * 8 / 255,
+        freq: float = 1e-4 * (8 / 255) ** 2,
+        objective: str = "ce",
+        attacker_lr: float = 1e-4,
+        attacker_weight_decay: float = 1e-5,
+    ) -> None:
+        super().__init__(
+            eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps, unet_weight, unet_share, tv, freq,
+            objective, attacker_lr, attacker_weight_decay,
+        )  # fmt: skip
 
 
 def deal(batch: Batch, share: float) -> tuple[Batch, Batch]:

@@ -13,6 +13,9 @@ from dfbench.errors import DfbenchError
 
 _COMMANDS = {
     "run": ("dfbench.cli.run", "Train and evaluate models x defenses x attacks x corruptions."),
+    "sweep": ("dfbench.cli.sweep", "Carry out a file of models, defenses, scenarios, data, seeds and tables."),
+    "table": ("dfbench.cli.table", "Tables of a finished run, for terminals, papers, programs and browsers."),
+    "explain": ("dfbench.cli.explain", "Evidence from a finished run: attention, frequencies, attackers."),
     "data": ("dfbench.cli.data", "Data sets: list, check, prepare, audit, preview."),
     "plugins": ("dfbench.cli.plugins", "List every component, with where it comes from."),
 }
@@ -39,7 +42,7 @@ class _Lazy(click.Group):
     epilog="""\b
 Examples:
   dfbench run --model hybrid --defense dual --attack pgd
-  dfbench run --config benchmarks/mini-demo.toml --out runs/demo
+  dfbench sweep benchmarks/mini-demo.toml --out runs/demo
   dfbench plugins show pgd
   dfbench data preview mini --out sheet.png
 

@@ -1,0 +1,78 @@
+"""Reading records: refused where they are newer than this version, brought up to date where they are older."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dfbench.config import scenario_name
+from dfbench.errors import UsageError
+
+SCHEMA_VERSION = 2
+
+
+def load_record(path: Path) -> dict[str, Any]:
+    """Read a record, given its file or its folder; always in the layout of ``SCHEMA_VERSION``.
+
+    Raises:
+        UsageError: missing, not a record, or of a newer schema than this version reads.
+    """
+    path = path / "record.json" if path.is_dir() else path
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"no record at {path} ({error}): give the output folder of a run") from error
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if not isinstance(version, int):
+        raise UsageError(f"{path} is not a record of dfbench: it has no schema_version")
+    if version > SCHEMA_VERSION:
+        raise UsageError(f"{path} has schema {version}, newer than {SCHEMA_VERSION}: upgrade dfbench-harness")
+    try:
+        return _to_2(record) if version == 1 else record
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged ({type(error).__name__}: {error}): run again to make it anew") from error
+
+
+def _log(checkpoint: str) -> str:
+    return checkpoint.removesuffix(".safetensors") + ".jsonl"
+
+
+def _to_2(record: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew one training set and one seed; its scenarios had no names, its attackers no entries."""
+    config, trained = record["config"], record["data"]["name"]
+    seed = config["seed"]
+    rows = dict.fromkeys((cell["attack"], cell["corruption"]) for cell in record["cells"])
+    named = [{**row, "name": scenario_name(*labels)} for row, labels in zip(config["scenarios"], rows, strict=True)]
+    changed = {
+        "scenarios": named,
+        "data": [config["data"]],
+        "eval_data": config.get("eval_data", [config["data"]]),
+        "seeds": [seed],
+        "tables": [],
+    }
+    cells = [
+        {
+            **cell,
+            "scenario": scenario_name(cell["attack"], cell["corruption"]),
+            "train_data": trained,
+            "seed": seed,
+            "attack_success": None,
+        }
+        for cell in record["cells"]
+    ]
+    training = [
+        {**entry, "data": trained, "seed": seed, "skipped_steps": 0, "log": _log(entry["checkpoint"])}
+        for entry in record["training"]
+    ]
+    return {
+        **record,
+        "schema_version": SCHEMA_VERSION,
+        "config": {**{name: value for name, value in config.items() if name != "seed"}, **changed},
+        "data": [record["data"]],
+        "eval_data": record.get("eval_data", [record["data"]]),
+        "training": training,
+        "attackers": [],
+        "cells": cells,
+        "over_seeds": [],
+    }

@@ -233,8 +233,9 @@ def test_a_data_set_that_breaks_its_contract_is_refused_before_training(
         (["--attack", "pgd(eps=4)"], "from 0 to 1"),
         (["--attack", "pgd(eps=4/255"], "expected ',' or ')'"),
         (["--device", "tpu"], "unknown device"),
-        (["--config", "absent.toml"], "no such file"),
+        (["--seeds", "0,one"], "'0,one' is not a list of whole numbers"),
         (["--seed", "-1"], "--seed"),
+        (["--device", "cuda:99"], "--device cpu"),
         (["--modle", "hybrid"], "--model"),
     ],
 )

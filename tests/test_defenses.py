@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from detectors import noise_images, own_labels, small_detector
 from torch import nn
 
+from dfbench.config import parse_defense
 from dfbench.contracts import Batch, TrainContext
+from dfbench.perturbation import OBJECTIVES, attacker_loss, low_frequency_energy, total_variation
+from dfbench.registry import load_registry
 from dfbench_defenses.adversarial import PGDTraining
 from dfbench_defenses.curriculum import Curriculum
 from dfbench_defenses.dual import Dual, deal
@@ -119,3 +123,47 @@ def test_the_losses_reach_the_detector_but_not_through_the_images() -> None:
     for term in losses.values():
         (gradient,) = torch.autograd.grad(term, [next(model.parameters())], retain_graph=True)
         assert float(gradient.abs().sum()) > 0
+
+
+def test_training_images_stay_in_the_ball_around_the_clean_image_not_around_the_random_start() -> None:
+    """Projected around its start, PGD reaches twice the bound."""
+    model = small_detector()
+    training, some = PGDTraining(eps=8 / 255, eps_start=8 / 255, steps=6, alpha=8 / 255), batch(model)
+    training.setup(context(model))
+    delta = (training.perturb(some, context(model)) - some.x).abs()
+    assert float(delta.max()) <= 8 / 255 + 1e-6
+    assert float(delta.max()) > 7.9 / 255
+
+
+def test_the_seed_preset_has_the_published_values() -> None:
+    plan = parse_defense(load_registry(), "dual-seed")
+    params = plan.components[0].params
+    published = {"eps": 8 / 255, "eps_start": 8 / 255, "steps": 10, "alpha": 2 / 255, "clean_weight": 1.0,
+                 "pgd_weight": 1.0, "unet_weight": 1.0, "unet_share": 1.0, "objective": "ce", "attacker_lr": 1e-4,
+                 "attacker_weight_decay": 1e-5}  # fmt: skip
+    assert {name: params[name] for name in published} == published
+    recipe = plan.recipe
+    assert (recipe.lr, recipe.weight_decay, recipe.epochs, recipe.optimizer) == (2e-4, 1e-4, 8, "adamw")
+    assert (recipe.label_smoothing, recipe.schedule, recipe.clip, recipe.batch_size) == (0.05, "cosine", 1.0, 32)
+    assert plan.start is not None
+    assert (plan.start.label, plan.start.recipe.lr) == ("none(epochs=8)", 3e-4)
+
+
+def test_the_seed_presets_weights_are_those_of_the_raw_perturbation() -> None:
+    """1e-4 on the raw perturbation, as published, is this much on the perturbation in units of its bound."""
+    params = parse_defense(load_registry(), "dual-seed").components[0].params
+    eps, delta = 8 / 255, torch.rand(2, 3, 16, 16) * 16 / 255 - 8 / 255
+    for weight, term in (("tv", total_variation), ("freq", low_frequency_energy)):
+        ours, published = params[weight] * float(term(delta / eps)), 1e-4 * float(term(delta))
+        assert ours == pytest.approx(published, rel=1e-4), weight
+
+
+def test_either_objective_of_the_attacker_pulls_the_margin_down() -> None:
+    logits = torch.tensor([[1.0, -1.0], [0.5, 0.5]], requires_grad=True)
+    y = torch.tensor([0, 1])
+    for objective in OBJECTIVES:
+        loss = attacker_loss(logits, y, torch.zeros(2, 3, 8, 8), eps=1.0, tv=0.0, freq=0.0, objective=objective)
+        (grad,) = torch.autograd.grad(loss, logits)
+        lowered = logits - 0.1 * grad
+        margin = (lowered - logits)[torch.arange(2), y] - (lowered - logits)[torch.arange(2), 1 - y]
+        assert bool((margin < 0).all()), objective

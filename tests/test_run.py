@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 from conftest import TINY, Cli
+
+from dfbench.checkpoint import load_tensors
 
 ARGUMENTS = [
     "--model", TINY, "--defense", "none(epochs=10, batch_size=16, lr=0.01)",
@@ -91,11 +97,12 @@ def test_a_defended_cell_carries_its_paired_difference_to_the_baseline(record: d
 
 def test_checkpoints_logs_and_attackers_lie_in_the_output_folder(finished: Path) -> None:
     names = {path.relative_to(finished).parts[0] + "/" + path.suffix for path in finished.glob("*/*")}
-    assert names == {"checkpoints/.safetensors", "checkpoints/.jsonl", "attackers/.safetensors"}
+    logged = {f"{folder}/{suffix}" for folder in ("checkpoints", "attackers") for suffix in (".safetensors", ".jsonl")}
+    assert names == logged | {f"tables/{suffix}" for suffix in (".md", ".csv", ".tex", ".html")}
     assert len(list((finished / "checkpoints").glob("*.safetensors"))) == 2
     # One came out of dual training; one was fitted to each of the two detectors.
     assert len(list((finished / "attackers").glob("trained-with*"))) == 1
-    assert len(list((finished / "attackers").glob("fitted-to*"))) == 2
+    assert len(list((finished / "attackers").glob("fitted-to*.safetensors"))) == 2
 
 
 def test_the_table_shows_every_row_and_the_floor(finished: Path, record: dict[str, Any]) -> None:
@@ -155,3 +162,24 @@ def test_a_dry_run_tells_the_cost_and_does_nothing(dfbench: Cli, data: list[str]
     # Baseline: 10 epochs x 48 images. PGD: 24 images x (3 steps + 1 to score).
     assert "480" in out
     assert f"{24 * 4}" in out
+
+
+def test_in_domain_numbers_come_from_samples_that_were_not_trained_on(finished: Path, faces: Path) -> None:
+    """A published "in-domain" table was of the training set: ids tell where each score comes from."""
+    scores = pd.read_parquet(finished / "scores.parquet")
+    assert len(set(scores["id"])) == 24
+    assert all(name.startswith("test/") and (faces / name).is_file() for name in scores["id"])
+
+
+def test_a_training_is_the_same_bit_for_bit_in_another_process(
+    finished: Path, data: list[str], record: dict[str, Any], tmp_path: Path
+) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    options = [*ARGUMENTS[:4], *data, "--deterministic", "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-c", "from dfbench.cli import main; main()", "run", *options]
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=120)
+    (checkpoint,) = (tmp_path / "out/checkpoints").glob("*.safetensors")
+    ours = next(entry for entry in record["training"] if entry["defense"].startswith("none"))
+    assert load_tensors(checkpoint).keys() == load_tensors(finished / ours["checkpoint"]).keys()
+    for name, tensor in load_tensors(checkpoint).items():
+        assert torch.equal(tensor, load_tensors(finished / ours["checkpoint"])[name]), name

@@ -16,14 +16,18 @@ from dfbench.keys import digest
 from dfbench.runner import Arm, Attacker, Cell, Outcome
 from dfbench.store import storage_errors, write_atomic, write_text
 
-LONGEST = 100
-"""Characters of a file name made from labels: two of them and a suffix still fit into the 255 of a file system."""
+LONGEST = 45
+"""Characters of a label in a file name: what the longest names hold of them fits into the 255 of a file system."""
 
 
 def file_name(*parts: str) -> str:
-    """A readable file name from labels: letters, digits, dots, dashes; a long one ends in a digest of the whole."""
-    name = "--".join(re.sub(r"[^A-Za-z0-9.]+", "-", part).strip("-") for part in parts)
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}-{digest(parts)[:8]}"
+    """A readable file name from labels: letters, digits, dots, dashes; a long label ends in a digest of its whole."""
+    return "--".join(map(_shortened, parts))
+
+
+def _shortened(label: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}-{digest(label)[:8]}"
 
 
 class FileNames:

@@ -102,9 +102,8 @@ def show_plan(sweep: Sweep) -> None:
     console = Console()
     console.print(table)
     if todo:
-        console.print(
-            f"at least {_duration(_seconds(sweep.runners[0], todo))} of passes on this {sweep.runners[0].device}"
-        )
+        seconds = _seconds(sweep.runners[0], todo)
+        console.print(f"at least {_duration(seconds)} for these passes on this {sweep.runners[0].device}")
 
 
 def _seconds(runner: Runner, jobs: list[Job]) -> float:

@@ -30,7 +30,7 @@ def load_record(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} has schema {version}, newer than {SCHEMA_VERSION}: upgrade dfbench-harness")
     try:
         return _to_2(record) if version == 1 else record
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{path} is damaged ({type(error).__name__}: {error}): run again to make it anew") from error
 
 

@@ -106,6 +106,7 @@ def execute(asked: dict[str, Any], options: dict[str, Any], name: Callable[[Any]
     from dfbench.device import be_deterministic, resolve
     from dfbench.events import TensorBoard
     from dfbench.outputs import FileNames, check_writable, write_results
+    from dfbench.plan import show_plan
     from dfbench.progress import Bars
     from dfbench.record import build_record
     from dfbench.render import show, write_tables
@@ -115,6 +116,8 @@ def execute(asked: dict[str, Any], options: dict[str, Any], name: Callable[[Any]
     device = resolve(options["device"])
     if options["deterministic"]:
         be_deterministic()
+    if not options["dry_run"]:
+        check_writable(out)
     log = TensorBoard(out / "tensorboard", FileNames(config)) if options["log"] else None
     sweep = Sweep(
         config,
@@ -126,11 +129,8 @@ def execute(asked: dict[str, Any], options: dict[str, Any], name: Callable[[Any]
         observe=log,
     )
     if options["dry_run"]:
-        from dfbench.plan import show_plan
-
         show_plan(sweep)
         return 0
-    check_writable(out)
     outcomes = sweep.run()
     record = build_record(
         registry, config, outcomes, device=str(device), command=shlex.join(["dfbench", *sys.argv[1:]])

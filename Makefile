@@ -11,7 +11,7 @@ help:  ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 demo: $(READY)  ## the main job: train with and without a defense, attack, compress, print the table
-	$(BIN)/dfbench run --config benchmarks/mini-demo.toml --out $(OUT)
+	$(BIN)/dfbench sweep benchmarks/mini-demo.toml --out $(OUT)
 
 test: $(READY)  ## all tests but the slow ones
 	$(BIN)/python -m pytest

@@ -1,4 +1,4 @@
-"""The two ways in which ``mini`` makes fakes. Outside of the blending mask a fake equals its target bit for bit.
+"""Two ways of making fakes. Outside of the blending mask a fake equals its target bit for bit.
 
 That is deliberate: were a whole fake resampled, recompressed or recoloured, a detector could tell it from a real image
 without looking at the face.
@@ -16,16 +16,19 @@ VERSION = 2
 """Changes whenever the same random numbers give other fakes."""
 
 
-def choose_donor(points: Array, donors: Array, rng: Generator) -> tuple[int, bool]:
-    """The donor for a face with landmarks ``points`` (5, 2): its index in ``donors`` (n, 5, 2), whether to mirror it.
+DONORS = 8
+"""Donors drawn for each swap, of which the one that fits best is taken."""
 
-    Of 8 donors drawn at random, each also mirrored, the one whose landmarks fit best, so that poses agree (the rule of
-    Face X-ray, Li et al., CVPR 2020, section 4.1).
+
+def best_donor(points: Array, donors: Array) -> tuple[int, bool]:
+    """Which of the donors with landmarks (n, 5, 2) fits a face with landmarks ``points`` (5, 2), and whether mirrored.
+
+    Of a few donors drawn at random, each also mirrored, the one whose landmarks fit best, so that poses agree (the
+    rule of Face X-ray, Li et al., CVPR 2020, section 4.1).
     """
-    drawn = rng.choice(len(donors), size=min(8, len(donors)), replace=False)
-    plain, mirrored = shape_distances(points, donors[drawn])
+    plain, mirrored = shape_distances(points, donors)
     flip = bool(mirrored.min() < plain.min())
-    return int(drawn[np.argmin(mirrored if flip else plain)]), flip
+    return int(np.argmin(mirrored if flip else plain)), flip
 
 
 def swap(target: Array, points: Array, donor: Array, donor_points: Array, flip: bool, rng: Generator) -> Array:

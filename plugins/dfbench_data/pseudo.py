@@ -103,13 +103,8 @@ class PseudoFakes(Dataset):
         landmarks = hashlib.sha256(np.stack([found[number].landmarks for number in kept]).tobytes()).hexdigest()
         self._fingerprint = _digest(VERSION, fakes.VERSION, faces.VERSION, self.size, self.train_size, rows, landmarks)
         counts = ", ".join(f"{list(splits.values()).count(split)} {split}" for split in SPLITS)
-        self._notes = [
-            *(
-                f"{len(some)} of {len(files)} images left out: {reason}: {few(some)}"
-                for reason, some in left_out.items()
-            ),
-            f"people: {counts}; made of {len(kept)} photographs",
-        ]
+        self._notes = [f"{len(some)} images left out: {reason}: {few(some)}" for reason, some in left_out.items()]
+        self._notes.append(f"people: {counts}; made of {len(kept)} photographs")
 
     @property
     def fingerprint(self) -> str:

@@ -1,3 +1,5 @@
+"""Tables without a format, and which of them a record asks for."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -5,112 +7,85 @@ from typing import Any
 
 import pytest
 
-from dfbench.record import load_record
-from dfbench.tables import BRIEF, Columns, header, markdown, tables
+from dfbench.errors import ContractError, UsageError
+from dfbench.recordfile import load_record
+from dfbench.registry import load_registry
+from dfbench.render import markdown_of
+from dfbench.tables import Column, Entry, Table, named_tables
+from dfbench.testing import sample_record
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
-def cell(**changes: Any) -> dict[str, Any]:
-    made = {
-        "model": "m", "defense": "dual", "attack": "pgd(eps=8/255)", "corruption": "none", "corruption_column": "none",
-        "data": "mini", "split": "test", "n": 160, "status": "ok", "reason": "", "note": "",
-        "metrics": {"accuracy": 0.5, "balanced_accuracy": 0.5, "f1_macro": 1 / 3, "auc": None,
-                    "always_fake_accuracy": 0.25, "always_real_accuracy": 0.75},
-        "intervals": {"accuracy": [0.4, 0.6]},
-        "versus_baseline": None,
-    }  # fmt: skip
-    return {**made, **changes}
+def named(record: dict[str, Any], *asked: dict[str, Any]) -> list[tuple[str, list[Table]]]:
+    return named_tables(load_registry(), record, list(asked) or None)
 
 
-def record(*cells: dict[str, Any], **more: Any) -> dict[str, Any]:
-    intervals = {"level": 0.95, "method": "x", "replicates": 9}
-    return {"cells": list(cells), "intervals": intervals, "warnings": ["careful"], **more}
+def labels(table: Table, label: str) -> list[str]:
+    """The entries of a column of labels, each once."""
+    (place,) = (i for i, column in enumerate(table.columns) if column.label == label)
+    return list(dict.fromkeys(row[place].text for row in table.rows))
 
 
-def rows(made: dict[str, Any], *columns: Columns) -> list[list[str]]:
-    (table,) = tables(made)
-    return table.rows(*columns)
+def test_a_row_must_have_an_entry_for_each_column() -> None:
+    with pytest.raises(ContractError, match="'short' has 2 columns, but a row of 1 entries"):
+        Table("short", (Column("a", "a"), Column("b")), (((Entry("1"),),),))
 
 
-def versus(low: float, high: float) -> dict[str, Any]:
-    return {"defense": "none", "difference": {"auc": {"value": (low + high) / 2, "interval": [low, high]}}}
+def test_labels_come_before_numbers() -> None:
+    with pytest.raises(ContractError, match="label"):
+        Table("mixed", (Column("b"), Column("a", "a")), ())
 
 
-def part(n: int, auc: float) -> dict[str, Any]:
-    metrics = {"auc": auc, "balanced_accuracy": 0.6, "always_fake_accuracy": 0.8, "always_real_accuracy": 0.2}
-    return {"n": n, "metrics": metrics, "undefined": {}, "intervals": {"auc": [auc - 0.1, auc + 0.1]}}
+def test_a_table_gives_some_of_its_columns_in_all_sections() -> None:
+    row = (Entry("x"), Entry("1"), Entry("2"))
+    table = Table("t", (Column("a", "a"), Column("b"), Column("c")), ((row,), (row, row)))
+    some = table.take([0, 2])
+    assert [column.title for column in some.columns] == ["a", "c"]
+    assert some.sections == (((row[0], row[2]),), ((row[0], row[2]),) * 2)
 
 
-def test_a_difference_is_bold_only_where_its_interval_excludes_0() -> None:
-    better, unclear, worse = (
-        cell(versus_baseline=versus(*bounds)) for bounds in ((0.1, 0.3), (-0.1, 0.3), (-0.3, -0.1))
-    )
-    shown = [row[-1] for row in rows(record(better, unclear, worse))]
-    assert shown == ["**+0.200 [+0.10, +0.30]**", "+0.100 [-0.10, +0.30]", "**-0.200 [-0.30, -0.10]**"]
+def test_a_record_that_asks_for_no_table_gets_results_and_manipulations() -> None:
+    assert [name for name, _ in named(sample_record())] == ["results", "manipulations"]
 
 
-def test_an_undefined_metric_is_not_a_number_and_a_failed_cell_has_none() -> None:
-    row, failed = rows(record(cell(), cell(status="failed", metrics={}, intervals={})))
-    assert row[6] == "n/a"
-    assert failed[3:] == ["failed", *[""] * 5]
-    assert len(failed) == len(header())
-
-
-def test_the_floor_is_that_of_the_better_constant_predictor() -> None:
-    assert "accuracy 0.750" in markdown(record(cell()))
-
-
-def test_a_transfer_is_labelled_in_the_table_and_warnings_follow_it() -> None:
-    text = markdown(record(cell(note="transfer")))
-    assert "pgd(eps=8/255) (transfer)" in text
-    assert text.rstrip().endswith("- careful")
-
-
-def test_the_brief_table_has_as_many_cells_as_columns() -> None:
-    assert {len(row) for row in rows(record(cell(), cell(status="failed")), BRIEF)} == {len(header(BRIEF))}
-
-
-def test_each_evaluated_data_set_has_a_table_of_its_own_that_says_what_was_trained_on() -> None:
-    here, there = tables(record(cell(data="a"), cell(data="b"), data={"name": "a"}))
-    assert (here.title, there.title) == ("m on a", "m on b")
-    assert here.captions[0].startswith("a, test split, n = 160.")
-    assert there.captions[0].startswith("Trained on a, evaluated on b, test split, n = 160.")
-
-
-def test_videos_have_a_table_after_the_frames_with_their_number_and_floor() -> None:
-    frames, videos = tables(record(cell(video={**part(10, 0.9), "versus_baseline": versus(0.1, 0.3)}), cell()))
-    assert (frames.title, videos.title) == ("m: frames", "m: 10 videos")
-    assert "number of videos = 10. " in videos.captions[0]
-    assert "accuracy 0.800" in videos.captions[0]
-    assert videos.rows()[0][6:] == ["0.900 [0.80, 1.00]", "n/a", "**+0.200 [+0.10, +0.30]**"]
-    assert frames.rows()[0][6] == "n/a"
-
-
-def test_every_table_says_right_under_its_floor_that_the_splits_leak() -> None:
-    made = record(cell(video=part(10, 0.9) | {"versus_baseline": None}, manipulations={"swap": part(7, 0.8)}))
-    made["warnings"] = ["LEAK: 3 videos are in both", "careful"]
-    assert [table.captions[1:] for table in tables(made)] == [["LEAK: 3 videos are in both"]] * 2
-    assert markdown(made).count("\nLEAK: 3 videos are in both\n") == 3
-
-
-def test_clips_that_were_re_encoded_are_told_from_corrupted_images() -> None:
-    made = record(cell(data="ffpp"), data={"name": "ffpp", "preparation": {"recompress": "h264_clip_crf40"}})
-    (table,) = tables(made)
-    assert table.captions[0].startswith("ffpp (clips re-encoded: h264_clip_crf40), test split")
-
-
-def test_each_manipulation_has_its_row_with_its_own_numbers() -> None:
-    made = record(cell(manipulations={"swap": part(70, 0.8), "sbi": part(71, 0.7)}))
-    section = markdown(made).split("## By manipulation")[1]
-    lines = [[text.strip() for text in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
-    assert lines[0][3:] == ["manipulation", "n", "balanced acc.", "AUC [95%]"]
-    assert [line[3:] for line in lines[2:]] == [
-        ["swap", "70", "0.600", "0.800 [0.70, 0.90]"],
-        ["sbi", "71", "0.600", "0.700 [0.60, 0.80]"],
+def test_a_record_gets_the_tables_that_it_asks_for_by_name_and_in_order() -> None:
+    record = sample_record()
+    record["config"]["tables"] = [
+        {"name": "second", "template": "survival", "scenarios": []},
+        {"name": "first", "template": "scenarios(metrics=auc)", "scenarios": []},
     ]
+    (one, survival), (other, scenarios) = named(record)
+    assert (one, other) == ("second", "first")
+    assert survival[0].part == "Survival of attacks"
+    assert {column.group for column in scenarios[0].columns} == {"", "AUC"}
+
+
+def test_a_table_shows_only_its_scenarios_in_the_order_given() -> None:
+    asked = {"name": "t", "template": "scenarios", "scenarios": ["PGD", "clean"]}
+    for record in (sample_record(), sample_record(seeds=(0, 1))):
+        ((_, tables),) = named(record, asked)
+        assert [labels(table, "scenario") for table in tables] == [["PGD", "clean"]] * 2
+
+
+def test_an_unknown_scenario_is_named_with_the_closest_known_one() -> None:
+    with pytest.raises(UsageError, match=r"no scenario 'PDG': did you mean 'PGD'"):
+        named(sample_record(), {"name": "t", "template": "scenarios", "scenarios": ["PDG"]})
+
+
+def test_an_unknown_template_is_named_with_the_closest_known_one() -> None:
+    with pytest.raises(UsageError, match="unknown table 'scenaros': did you mean 'scenarios'"):
+        named(sample_record(), {"name": "t", "template": "scenaros"})
+
+
+def test_a_record_is_left_as_it_was() -> None:
+    record = sample_record()
+    before = sample_record()
+    named(record, {"name": "t", "template": "results", "scenarios": ["PGD"]})
+    assert record == before
 
 
 @pytest.mark.parametrize("name", ["mini-demo", "mini-full", "mini-ablation"])
-def test_a_record_of_before_data_sets_were_told_apart_gives_the_table_that_lies_beside_it(name: str) -> None:
-    assert markdown(load_record(RESULTS / name)) == (RESULTS / name / "table.md").read_text(encoding="utf-8")
+def test_an_accepted_record_gives_the_table_that_lies_beside_it_byte_for_byte(name: str) -> None:
+    beside = (RESULTS / name / "table.md").read_text(encoding="utf-8")
+    assert markdown_of(load_registry(), load_record(RESULTS / name)) == beside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -41,6 +41,10 @@ class Request:
     batch_size: int
     store: Store
     progress: Progress
+    notes: list[str] = field(default_factory=list)
+    """Sentences for the user: what was left out, and why. Each kind of evidence adds its own."""
+    detector: str = "mtcnn"
+    """The face detector that says where the face is."""
 
     def batches(self, limit: int | None = None) -> Iterator[tuple[Batch, list[Sample]]]:
         """The chosen samples in batches on the run's device, with what is known of them."""
@@ -68,6 +72,15 @@ def chosen(split: Split, limit: int) -> Split:
         rows = [index for index, sample in enumerate(split.samples) if sample.label == label]
         picked += sorted(rows, key=lambda index: derive_seed("explain", split.samples[index].id))[:limit]
     return _Part(split, sorted(picked))
+
+
+def arm_names(arms: Sequence[TrainedArm]) -> dict[TrainedArm, str]:
+    """What figures and tables call the arms: the defense, and the model, training data or seed where these differ."""
+    vary = [part for part in ("model", "data", "seed") if len({getattr(arm, part) for arm in arms}) > 1]
+    return {
+        arm: ", ".join([arm.defense, *(f"seed {arm.seed}" if part == "seed" else getattr(arm, part) for part in vary)])
+        for arm in arms
+    }
 
 
 def attacked(request: Request, arm: TrainedArm, label: str, module: torch.nn.Module, batch: Batch) -> Tensor:

@@ -21,7 +21,9 @@ from dfbench.testing.detector import check_detector
 from dfbench.testing.images import check_attack, check_corruption
 from dfbench.testing.metric import check_metric
 from dfbench.testing.model import check_model
+from dfbench.testing.records import sample_record
 from dfbench.testing.spec import check_spec
+from dfbench.testing.table import check_table
 
 __all__ = [
     "check_attack",
@@ -32,4 +34,6 @@ __all__ = [
     "check_metric",
     "check_model",
     "check_spec",
+    "check_table",
+    "sample_record",
 ]

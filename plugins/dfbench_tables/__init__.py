@@ -1,0 +1,1 @@
+"""dfbench built-ins: table templates, registered exactly like a third party's."""

@@ -1,0 +1,85 @@
+"""Numbers of a record as entries of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dfbench.tables import Entry
+from dfbench_tables.reading import excludes_0
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced acc.",
+    "f1_macro": "macro-F1",
+    "auc": "AUC",
+    "tpr_at_fpr_1pct": "TPR@FPR1%",
+}
+"""What metrics are called in tables; others by their names."""
+
+NONE = Entry("n/a")
+"""A number that has no value."""
+
+EMPTY = Entry("")
+"""Nothing was asked for here."""
+
+FAILED = Entry("failed")
+"""The cell failed; the record tells why."""
+
+
+def title(metric: str) -> str:
+    """A metric's name as a heading."""
+    return TITLES.get(metric, metric)
+
+
+def number(measured: Mapping[str, Any], metric: str, *, interval: bool = False, bold: bool = False) -> Entry:
+    """A metric's value; over several trainings its mean and SD, else with its interval where that is asked for.
+
+    Args:
+        measured: of a record: ``metrics``, ``intervals`` where it is of one training, ``n``.
+        metric: its name.
+        interval: whether the text shows the interval.
+        bold: whether the entry stands out.
+    """
+    found = measured["metrics"].get(metric)
+    if isinstance(found, Mapping):
+        return mean(found, measured["n"], bold=bold)
+    low, high = measured.get("intervals", {}).get(metric) or (None, None)
+    return single(found, low, high, measured["n"], interval=interval, bold=bold)
+
+
+def single(
+    value: float | None, low: float | None, high: float | None, n: int, *, interval: bool = True, bold: bool = False
+) -> Entry:
+    """A value with three decimals and its interval."""
+    if value is None:
+        return NONE
+    brief = f"{value:.3f}"
+    text = f"{brief} [{low:.2f}, {high:.2f}]" if interval and low is not None else brief
+    return Entry(text, bold, brief, value, low, high, n=n)
+
+
+def mean(found: Mapping[str, Any], n: int | None, *, bold: bool = False) -> Entry:
+    """A mean over trainings with its standard deviation."""
+    value, sd = found["mean"], found["sd"]
+    if value is None:
+        return NONE
+    text = f"{value:.3f}" if sd is None else f"{value:.3f} ± {sd:.3f}"
+    return Entry(text, bold, value=value, sd=sd, n=n)
+
+
+def signed(found: Mapping[str, Any], n: int, *, mark: bool = False) -> Entry | None:
+    """A paired difference with its interval; None where there is none.
+
+    Args:
+        found: ``{"value", "interval"}``, or nothing.
+        n: how many samples it was measured on.
+        mark: whether it is bold where the interval excludes 0.
+    """
+    if not found:
+        return None
+    value, interval = found["value"], found["interval"]
+    low, high = interval or (None, None)
+    brief = f"{value:+.3f}"
+    text = brief if low is None else f"{brief} [{low:+.2f}, {high:+.2f}]"
+    return Entry(text, mark and excludes_0(interval), brief, value, low, high, n=n)

@@ -1,0 +1,64 @@
+"""The table by manipulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from typing import Any
+
+from dfbench.contracts import TableTemplate
+from dfbench.tables import Column, Entry, Table
+from dfbench_tables.entries import number, title
+from dfbench_tables.reading import groups, leaks
+from dfbench_tables.results import SCENARIO, scenario
+
+COLUMNS = (("balanced_accuracy", False), ("auc", True))
+"""Metrics, and whether their interval is shown."""
+
+
+class Manipulations(TableTemplate):
+    """The fakes of each manipulation against all real samples (by video where samples are frames), a row for each
+    scenario and defense; of several trainings, for each of them.
+
+    Empty where the data set has one kind of fakes only.
+    """
+
+    def __call__(self, record: Mapping[str, Any]) -> list[Table]:
+        several = bool(record["over_seeds"])
+        columns = (
+            *SCENARIO,
+            *([Column("seed", "seed")] if several else []),
+            Column("manipulation", "manipulation"),
+            Column("n", facts={"metric": "n", "quantity": "value"}, brief=""),
+            *(
+                Column(title(metric) + (" [95%]" if interval else ""), facts={"metric": metric, "quantity": "value"})
+                for metric, interval in COLUMNS
+            ),
+        )
+        tables = []
+        for group in groups({**record, "over_seeds": []}):
+            sections = []
+            for _, cells in groupby(group.entries, lambda cell: cell["scenario"]):
+                rows = [
+                    (
+                        *scenario(cell),
+                        *([Entry(str(cell["seed"]))] if several else []),
+                        Entry(name or "unnamed"),
+                        Entry(str(part["n"]), value=part["n"]),
+                        *(number(part, metric, interval=interval) for metric, interval in COLUMNS),
+                    )
+                    for cell in cells
+                    for name, part in (cell.get("manipulations") or {}).items()
+                ]
+                sections += [tuple(rows)] if rows else []
+            if sections:
+                unit = "video" if group.has_videos else "sample"
+                captions = (f"The fakes of each manipulation against all real {unit}s; n counts both.", *leaks(group))
+                about = {**group.about(), "level": unit}
+                tables.append(
+                    Table(
+                        group.name, columns, tuple(sections), captions, about=about,
+                        part="By manipulation", aside="each manipulation by itself",
+                    )
+                )  # fmt: skip
+        return tables

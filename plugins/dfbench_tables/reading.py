@@ -1,0 +1,181 @@
+"""What the templates read from a record: for each model, training set and evaluated set, one result for each defense
+in each scenario, of one training or over several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+Entry = Mapping[str, Any]
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The results of one model, trained on one data set, on one evaluated data set: what one table shows.
+
+    Args:
+        record: the record.
+        model, train_data, data: the labels.
+        name: the model, and the data sets where there are several of them.
+        entries: of the record's ``over_seeds`` where it has several trainings, else of its ``cells``; for videos, with
+            the numbers of the videos in place of the samples'.
+        videos: whether the numbers are those of videos.
+    """
+
+    record: Record
+    model: str
+    train_data: str
+    data: str
+    name: str
+    entries: tuple[Entry, ...]
+    videos: bool = False
+
+    @property
+    def has_videos(self) -> bool:
+        """Whether its samples are frames of videos."""
+        return any(entry.get("video") for entry in self.entries)
+
+    def by_video(self) -> Group:
+        """The same with the numbers of the videos."""
+        entries = tuple({**entry, **entry["video"]} if entry.get("video") else entry for entry in self.entries)
+        return replace(self, entries=entries, videos=True)
+
+    @property
+    def unit(self) -> str:
+        """What is counted, where the table must say so: frames or videos."""
+        return "videos" if self.videos else "frames" if self.has_videos else ""
+
+    @property
+    def defenses(self) -> list[str]:
+        """The defenses, in the record's order."""
+        return list(dict.fromkeys(entry["defense"] for entry in self.entries))
+
+    @property
+    def measured(self) -> Entry | None:
+        """Some entry that has numbers."""
+        return next((entry for entry in self.entries if entry["metrics"]), None)
+
+    def about(self) -> dict[str, str]:
+        """What all its numbers share, for programs."""
+        split = {"split": str(self.entries[0]["split"])}
+        shared = {"model": self.model, "train_data": self.train_data, "data": self.data, **split}
+        return {**shared, "level": "video" if self.videos else "sample"}
+
+
+def groups(record: Record) -> Iterator[Group]:
+    """The groups of a record in its order: models, then training sets, then evaluated sets."""
+    entries = _entries(record)
+    keys = list(dict.fromkeys((entry["model"], entry["train_data"], entry["data"]) for entry in entries))
+    trained, tested = {key[1] for key in keys}, {key[2] for key in keys}
+    for key in keys:
+        model, train_data, data = key
+        name = model + (f" trained on {train_data}" if len(trained) > 1 else "")
+        name += ("," if len(trained) > 1 else "") + f" on {data}" if len(tested) > 1 else ""
+        ours = tuple(entry for entry in entries if (entry["model"], entry["train_data"], entry["data"]) == key)
+        yield Group(record, model, train_data, data, name, ours)
+
+
+def _entries(record: Record) -> list[Entry]:
+    """One entry for each defense in each scenario; one that no training finished is a failed one."""
+    if not record["over_seeds"]:
+        return list(record["cells"])
+    finished = {_key(entry): entry for entry in record["over_seeds"]}
+    first = {_key(cell): cell for cell in reversed(record["cells"])}
+    order = dict.fromkeys(map(_key, record["cells"]))
+    return [finished[key] if key in finished else {**first[key], "status": "failed"} for key in order]
+
+
+def _key(entry: Entry) -> tuple[str, ...]:
+    return tuple(entry[name] for name in ("model", "train_data", "data", "defense", "scenario"))
+
+
+def failed(entry: Entry) -> bool:
+    """Whether there is nothing to show for it."""
+    return entry.get("status") == "failed"
+
+
+def value(entry: Entry, metric: str) -> float | None:
+    """A metric's value, or its mean over trainings; None where it has none."""
+    return single(entry["metrics"].get(metric))
+
+
+def single(found: Any) -> float | None:
+    """A number that is either plain or the mean of several."""
+    number = found["mean"] if isinstance(found, Mapping) else found
+    return None if number is None else float(number)
+
+
+def difference(entry: Entry, metric: str) -> Mapping[str, Any]:
+    """``{"value", "interval"}`` of the paired difference from the baseline; empty where there is none."""
+    versus = entry["versus_baseline"]
+    return (versus["difference"].get(metric) or {}) if versus else {}
+
+
+def excludes_0(interval: Sequence[float] | None) -> bool:
+    """Whether an interval lies above 0, or below."""
+    return interval is not None and (interval[0] > 0 or interval[1] < 0)
+
+
+def captions(group: Group) -> tuple[str, ...]:
+    """What the numbers must be read against: n, the split, the accuracy of a detector that ignores its input, leaks."""
+    entry = group.measured
+    if entry is None:
+        return ("No cell was finished.",)
+    floors = [value(entry, f"always_{answer}_accuracy") or 0.0 for answer in ("fake", "real")]
+    counted = "number of videos" if group.videos else "n"
+    floor = (
+        f"{origin(group)}, {counted} = {entry['n']}. A detector that always answers one class scores accuracy "
+        f"{max(floors):.3f} and balanced accuracy and AUC 0.500: read every row against that floor."
+    )
+    return (floor, *leaks(group))
+
+
+def origin(group: Group) -> str:
+    """The data that the detectors saw and see, and the split."""
+    told = f"{_source(group, group.data)}, {group.entries[0]['split']} split"
+    if group.train_data == group.data:
+        return told
+    return f"Trained on {_source(group, group.train_data)}, evaluated on {told}"
+
+
+def _source(group: Group, name: str) -> str:
+    """A data set's name; clips that were re-encoded before their faces were cut out are told from corrupted images."""
+    used = [*group.record["data"], *group.record["eval_data"]]
+    preparation = next((one.get("preparation") or {} for one in used if one["name"] == name), {})
+    codec = preparation.get("recompress")
+    return f"{name} (clips re-encoded: {codec})" if codec else name
+
+
+def leaks(group: Group) -> tuple[str, ...]:
+    """The leaks that bear on a group: those within a training set, and those of its own into the evaluated set."""
+    found = [text for text in group.record["warnings"] if text.startswith("LEAK: ")]
+    ours = f"{group.train_data} into {group.data}: "
+    return tuple(text for text in found if " into " not in text or ours in text)
+
+
+def interval_note(record: Record, more: str = "") -> str:
+    """How the intervals were made, and what more there is to say of them."""
+    made = record["intervals"]
+    told = f"Intervals: {made['level']:.0%}, {made['method']}, {made['replicates']} replicates"
+    return f"{told}; {more}." if more else f"{told}."
+
+
+def seed_notes(group: Group) -> tuple[str, ...]:
+    """What mean and SD stand for, and which means lack a training; nothing for a single training."""
+    record = group.record
+    if not record["over_seeds"]:
+        return ()
+    seeds = record["config"]["seeds"]
+    told = (
+        f"Mean ± SD over {len(seeds)} trainings (seeds {', '.join(map(str, seeds))}); SD is the sample standard "
+        "deviation (n - 1). The interval of a difference is that of the mean difference over these trainings, from a "
+        "bootstrap over samples: it does not hold the spread between trainings."
+    )
+    short = [
+        f"{entry['defense']} in {entry['scenario']} (seeds {', '.join(map(str, entry['seeds']))} only)"
+        for entry in group.entries
+        if not failed(entry) and len(entry["seeds"]) < len(seeds)
+    ]
+    return (told, *([f"Not every training was evaluated: {'; '.join(short)}."] if short else []))

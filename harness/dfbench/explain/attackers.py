@@ -60,7 +60,10 @@ def _perturbations(request: Request) -> list[Path]:
 def _survival(request: Request) -> list[Path]:
     table = survival(request)
     if table.empty:
-        request.notes.append("nothing on what survives compression: the run attacked no image that it then corrupted")
+        request.notes.append(
+            "nothing on what survives compression: the run scored no corruption both with and without an attack before "
+            "it (--attack none --attack pgd --corruption none --corruption jpeg)"
+        )
         return []
     figure, data = request.out / "attackers-survival.png", request.out / "attackers-survival.csv"
     draw_survival(figure, table)

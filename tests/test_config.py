@@ -139,7 +139,8 @@ def test_the_clean_row_can_be_given_a_name() -> None:
         ({"scenarios": [("pgd", "none", "a"), ("fgsm", "none", "a")]}, "two different scenarios are called 'a'"),
         ({"scenarios": [("pgd", "none", "a"), ("pgd", "none", "b")]}, "'a' and 'b' are the same"),
         ({"tables": [("t", "results", ["cleen"])]}, "scenario 'cleen': did you mean 'clean'"),
-        ({"tables": [("t", "results", []), ("t", "survival", [])]}, "two tables are called 't'"),
+        ({"tables": [("t", "results", []), ("t", "survival", [])]}, "'t' and 't' would have the same files"),
+        ({"tables": [("a b", "results", []), ("a-b", "survival", [])]}, "'a b' and 'a-b' would have the same files"),
         ({"tables": [("t", "result", [])]}, "unknown table 'result': did you mean 'results'"),
     ],
 )

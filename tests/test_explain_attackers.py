@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import TINY
+from PIL import Image
 
 from dfbench.cli import run_cli
 from dfbench.explain import attackers
 from dfbench.explain.attackers_curves import FITTED, TRAINED, curves
-from dfbench.explain.attackers_measure import compared, look, spectra
+from dfbench.explain.attackers_figure import draw_spectra
+from dfbench.explain.attackers_measure import Drawn, Look, compared, look, spectra
 from dfbench.explain.attackers_survival import BEFORE, survival
 from dfbench.explain.common import Request, arm_names
 from dfbench.perturbation import low_band_ratio
@@ -56,6 +60,7 @@ def test_a_learned_attack_is_compared_with_others_of_its_eps(request_: Request) 
     assert compared(request_) == {8 / 255: [PGD, UNET]}
     # Not asked for, the run's own attack of equal eps stands in; without a learned attack there is nothing to show.
     assert compared(replace(request_, attacks=[UNET])) == {8 / 255: [PGD, UNET]}
+    assert compared(replace(request_, attacks=["pgd(eps=1/255, steps=2)", UNET])) == {8 / 255: [PGD, UNET]}
     assert compared(replace(request_, attacks=[PGD])) == {}
 
 
@@ -85,6 +90,23 @@ def test_the_table_of_spectra_has_the_means_of_its_samples(request_: Request) ->
         assert any(float(low_band_ratio(delta)) == pytest.approx(ratio, abs=1e-5) for ratio in ratios)
 
 
+def test_an_attack_that_moved_nothing_has_no_spectrum_and_leaves_the_scale_to_the_others(tmp_path: Path) -> None:
+    row = {"tv": 0.0, "mean_abs": 0.0, "low_band_ratio": float("nan")}
+    still = Drawn(torch.zeros(8, 8, dtype=torch.float64), [{"video": name, **row} for name in "abc"])
+    moving = Drawn(torch.eye(8, dtype=torch.float64), [{"video": name, **row, "low_band_ratio": 0.5} for name in "abc"])
+    found = Look(8 / 255, {("none", "pgd"): still, ("none", "unet"): moving}, [], {})
+    table = spectra([found])
+    assert table["n"].tolist() == [3, 3]
+    assert table["n_low_band"].tolist() == [0, 3]
+    assert np.isnan(table.loc[0, "low_band_ratio"])
+    draw_spectra(tmp_path / "spectra.png", found, table)
+    with Image.open(tmp_path / "spectra.png") as image:
+        width, height = image.size
+        maps = np.asarray(image.convert("RGB"))[: height * 3 // 4, : width * 2 // 3].reshape(-1, 3)
+    yellow = (maps == (253, 231, 36)).all(1) | (maps == (253, 231, 37)).all(1)
+    assert yellow.sum() > 1000  # the highest bins of the spectrum, at the end of the colour scale
+
+
 def test_survival_is_read_from_the_cells(request_: Request) -> None:
     table = survival(request_)
     names = {name: arm for arm, name in arm_names(request_.arms).items()}
@@ -100,6 +122,20 @@ def test_survival_is_read_from_the_cells(request_: Request) -> None:
         before = cells[names[row["arm"]].defense, row["attack"], "none"]["value"]
         if before:
             assert row["retained"] == pytest.approx(told["value"] / before)
+
+
+def test_what_is_retained_is_the_success_after_a_corruption_over_that_before(request_: Request) -> None:
+    run = copy(request_.run)
+    values = {"none": 0.8, "jpeg(quality=50)": 0.2}
+    run.record = {
+        "cells": [
+            {**cell, "attack_success": {"value": values[cell["corruption"]], "interval": None, "n": 10}}
+            for cell in run.record["cells"]
+            if cell["attack"] != "none"
+        ]
+    }
+    table = survival(replace(request_, run=run))
+    assert table["retained"].tolist() == pytest.approx([1 if c == BEFORE else 0.25 for c in table["corruption"]])
 
 
 def test_every_part_is_written(request_: Request) -> None:

@@ -18,9 +18,10 @@ from dfbench.contracts import Sample
 from dfbench.explain import attention
 from dfbench.explain.attention_measure import CLEAN, Attention, Look, look
 from dfbench.explain.attention_share import coverage, mean_maps, outside, summary
-from dfbench.explain.common import Request, attacked
+from dfbench.explain.common import Request, attacker
 from dfbench.explain.figure import reading_of
 from dfbench.gradcam import grad_cam
+from dfbench.names import file_name
 from dfbench.progress import Silent
 from dfbench.registry import load_registry
 from dfbench.rundir import RunFolder, TrainedArm
@@ -87,7 +88,8 @@ def written(request_: Request) -> list[Path]:
 
 def test_every_figure_and_table_is_written(written: list[Path], request_: Request) -> None:
     names = {path.name for path in written}
-    figures = {"attention-mean.png", "attention-outside.png", "attention--pgd-at-steps-1-epochs-1-batch-size-8.png"}
+    (name,) = (arm.defense for arm in request_.arms[1:])
+    figures = {"attention-mean.png", "attention-outside.png", f"attention--{file_name(name)}.png"}
     assert names == {*figures, "attention.csv", "attention-maps.csv"}
     assert all(path.parent == request_.out and path.is_file() for path in written)
 
@@ -112,7 +114,7 @@ def test_all_maps_are_of_the_class_predicted_on_the_clean_image(request_: Reques
     assert flipped.any()  # else the attack changes no class, and nothing is tested
     maps, start = [], 0
     for batch, _ in request_.batches():
-        x = attacked(request_, arm, label, model, batch)
+        x = attacker(request_, arm, label, model)(batch)
         maps.append(grad_cam(model, x, predicted[start : start + len(x)]))
         start += len(x)
     np.testing.assert_allclose(looked.looks[arm, label].maps, torch.cat(maps).numpy(), atol=1e-5)

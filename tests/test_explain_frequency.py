@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from dfbench.cli import run_cli
 from dfbench.explain import frequency
 from dfbench.explain.common import Request
-from dfbench.explain.frequency import Response, measure, radial, summary
+from dfbench.explain.frequency import radial, summary
+from dfbench.explain.frequency_measure import Response, measure
 from dfbench.fourier import basis, lattice, radius
 from dfbench.progress import Silent
 from dfbench.registry import load_registry
@@ -128,3 +129,11 @@ def test_the_figure_is_a_picture_that_says_how_to_read_it(written: dict[str, Pat
     with Image.open(io.BytesIO(written["frequency.png"].read_bytes())) as image:
         assert image.width > 800
         assert "frequency" in image.info["Description"]
+
+
+def test_a_noise_too_weak_to_raise_the_error_is_named(request_: Request, tmp_path: Path) -> None:
+    request = replace(request_, out=tmp_path, notes=[])
+    frequency.explain(request, rms=0.01 / 255, side=3, evaluations=40)
+    (note,) = request.notes
+    assert "noise of RMS 0.01/255 on 8 images raises the error of no detector" in note
+    assert (tmp_path / "frequency.png").is_file()

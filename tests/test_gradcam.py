@@ -140,8 +140,6 @@ def test_training_mode_changes_no_map() -> None:
 class InPlace(SmallDetector):
     """Works in place on what its CAM layer gave."""
 
-    cam_layer = "features.4"
-
     def __init__(self) -> None:
         super().__init__()
         self.cam_layer = "features.4"

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from dfbench import measure as measuring
+from dfbench.comparisons import attack_success
 from dfbench.errors import DataError
 from dfbench.levels import of_manipulation, per_video
 from dfbench.measure import measure, measure_levels
@@ -117,16 +118,29 @@ def test_cells_of_other_samples_are_not_compared(metrics: list[Component]) -> No
         measure(metrics, [frames, frames.iloc[::-1].reset_index(drop=True)])
 
 
-@pytest.mark.parametrize("name", ["mini-demo", "mini-full"])
+@pytest.mark.parametrize("name", ["mini-demo", "dual", "dual-ablation"])
 def test_an_accepted_result_follows_from_the_scores_that_lie_beside_it(name: str) -> None:
     registry = load_registry()
     everything = [registry.component("metric", spec.name) for spec in registry.specs("metric")]
     record = load_record(RESULTS / name)
     scores = pd.read_parquet(RESULTS / name / "scores.parquet")
-    measured = measure(everything, [frame.reset_index(drop=True) for _, frame in scores.groupby("cell")])
+    frames = [frame.reset_index(drop=True) for _, frame in scores.groupby("cell")]
+    measured = measure(everything, frames)
     rows = {(c["attack"], c["corruption"], c["defense"]): m for c, m in zip(record["cells"], measured, strict=True)}
-    for cell, ours in zip(record["cells"], measured, strict=True):
+    clean = {
+        (c["defense"], c["corruption"]): frame
+        for c, frame in zip(record["cells"], frames, strict=True)
+        if c["attack"] == "none"
+    }
+    for cell, frame, ours in zip(record["cells"], frames, measured, strict=True):
         assert ours.metrics == pytest.approx(cell["metrics"])
+        if success := cell["attack_success"]:
+            found = attack_success(clean[cell["defense"], cell["corruption"]], frame)
+            assert found == {
+                "value": pytest.approx(success["value"]),
+                "interval": success["interval"],
+                "n": success["n"],
+            }
         for metric, interval in cell["intervals"].items():
             assert ours.intervals[metric] == pytest.approx(interval)
         if versus := cell["versus_baseline"]:

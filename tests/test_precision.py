@@ -80,6 +80,17 @@ def test_the_scale_and_the_count_survive_a_resume() -> None:
     assert other.scaler.get_scale() == ours.scaler.get_scale()
 
 
+def test_after_a_step_the_new_weights_are_used_within_an_enclosing_autocast() -> None:
+    """The loop's autocast surrounds the attacker's step, and keeps casts of weights until it ends."""
+    layer = line()
+    ours = stepper(layer, precision="bf16")
+    x = torch.ones(1, 4)
+    with ours.autocast():
+        before = layer(x)
+        ours.step(layer(x).sum(), "step 0")
+        assert not torch.equal(layer(x), before)
+
+
 def test_auto_is_full_precision_on_the_cpu_and_bf16_on_cuda() -> None:
     assert resolve("auto", CPU) == "fp32"
     assert resolve("auto", torch.device("cuda")) == "bf16"

@@ -7,8 +7,11 @@ from typing import Any
 
 from dfbench.runner import Cell, Outcome
 
-MAX_SKIPPED = 0.02
+MAX_SKIPPED_SHARE = 0.02
 """Share of training steps that fp16 may skip without a word: the scaler finds its scale by skipping a few."""
+
+SHOWN = 5
+"""Cells that a warning names, at most."""
 
 
 def caveats(
@@ -35,9 +38,10 @@ def caveats(
                 found[f"model {model}: random start, no pretrained weights"] = None
         found |= dict.fromkeys(_unlike_crops(outcome))
     for entry in training:
-        if entry["skipped_steps"] > MAX_SKIPPED * entry["steps"]:
+        if entry["skipped_steps"] > MAX_SKIPPED_SHARE * entry["steps"]:
             told = f"{entry['skipped_steps']} of {entry['steps']} steps were skipped, their fp16 gradients overflowed"
-            found[f"{entry['model']} | {entry['defense']}: {told}"] = None
+            arm = f"{entry['model']} | {entry['defense']} | {entry['data']} | seed {entry['seed']}"
+            found[f"{arm}: {told}"] = None
     return [*found, *_of_cells(cells, rows)]
 
 
@@ -55,9 +59,14 @@ def _of_cells(cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> list[str
             constant.setdefault("fake" if cell.frame["score"].iloc[0] >= 0.5 else "real", []).append(name)
     for answer, names in constant.items():
         found.append(
-            f"answers {answer!r} to every image, so that its accuracy is a constant predictor's: {'; '.join(names)}"
+            f"answers {answer!r} to every image, so that its accuracy is a constant predictor's: {_few(names)}"
         )
     return found
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - SHOWN} more cells" if len(names) > SHOWN else ""
+    return "; ".join(names[:SHOWN]) + more
 
 
 def _unlike_crops(outcome: Outcome) -> list[str]:

@@ -10,6 +10,7 @@ from dfbench.contracts import SPLITS, DefenseSpec
 from dfbench.errors import UsageError, did_you_mean
 from dfbench.grammar import format_expr, parse_sum
 from dfbench.keys import digest
+from dfbench.names import file_name
 from dfbench.recipe import RECIPE_NAMES, Recipe, recipe_params
 from dfbench.registry import Component, Registry
 from dfbench.schema import bind, default_of
@@ -147,6 +148,7 @@ class SweepConfig:
             ],
             "data": [component.identity() for component in self.data],
             "eval_data": [component.identity() for component in self.eval_data],
+            "evaluated_on": {run.data.label: [component.label for component in run.eval_data] for run in self.runs},
             "split": one.split,
             "seeds": list(self.seeds),
             "allow_leak": one.allow_leak,
@@ -265,8 +267,8 @@ def _tables(
 ) -> tuple[NamedTable, ...]:
     tables: dict[str, NamedTable] = {}
     for name, template, scenarios in asked:
-        if name in tables:
-            raise UsageError(f"two tables are called {name!r}: give each a name of its own")
+        if twin := next((known for known in tables if file_name(known) == file_name(name)), None):
+            raise UsageError(f"the tables {twin!r} and {name!r} would have the same files: give each a name of its own")
         if unknown := [scenario for scenario in scenarios if scenario not in known]:
             hint = did_you_mean(unknown[0], known)
             raise UsageError(f"the table {name!r} asks for the scenario {unknown[0]!r}: {hint}")

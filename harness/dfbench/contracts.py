@@ -322,11 +322,6 @@ class TrainContext:
     step: int = 0
     """Steps taken since the start of training, over all epochs."""
 
-    @property
-    def progress(self) -> float:
-        """Share of training done, in [0, 1]."""
-        return self.step / max(1, self.epochs * self.steps_per_epoch)
-
 
 @dataclass(frozen=True)
 class Sample:

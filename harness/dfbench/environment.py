@@ -30,6 +30,7 @@ def environment(device: str) -> dict[str, Any]:
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
         "packages": packages,
         "git": git_state(Path(__file__).parent),

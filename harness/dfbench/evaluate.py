@@ -23,6 +23,9 @@ from dfbench.rng import SampleRng, derive_seed
 from dfbench.threat import checked, checked_corruption
 from dfbench.view import ModelView
 
+FIT_BATCH = 32
+"""Batch size of the fit of learned attacks: it decides what they learn, so it is no option of how a run is done."""
+
 SCORES = "scores.parquet"
 COST = "cost.json"
 
@@ -42,13 +45,12 @@ def fit_attack(
     model: nn.Module,
     split: Split,
     *,
-    batch_size: int,
     seed: int,
     device: torch.device,
     progress: Progress,
 ) -> None:
     """Fit a learned attack to a frozen model on the attack-training split (white box: a fresh attacker per model)."""
-    loader = Loader(split, batch_size, device, train=True, seed=derive_seed(seed, "attacker"))
+    loader = Loader(split, FIT_BATCH, device, train=True, seed=derive_seed(seed, "attacker"))
 
     def batches(epoch: int) -> Iterator[Batch]:
         return loader.epoch(epoch)

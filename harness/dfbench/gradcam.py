@@ -39,7 +39,9 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         raise ContractError(f"the model names no layer whose output is a map for Grad-CAM (cam_layer is {name!r})")
     leaves: list[Tensor] = []
 
-    def start_graph(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    def start_graph(_module: nn.Module, _inputs: object, output: object) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise ContractError(f"the CAM layer {name!r} must give a tensor (B, C, h, w), not {type(output).__name__}")
         # Nothing before the layer carries a gradient (frozen parameters, detached images): the graph starts here.
         leaves.append(output.detach().requires_grad_(True))
         return leaves[-1].clone()  # what follows may work in place, which a leaf does not allow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,22 +11,11 @@ from typing import Any
 import pandas as pd
 
 from dfbench.config import SweepConfig
-from dfbench.keys import digest
+from dfbench.errors import UsageError
+from dfbench.names import file_name
+from dfbench.recordfile import load_record
 from dfbench.runner import Arm, Attacker, Cell, Outcome
 from dfbench.store import storage_errors, write_atomic, write_text
-
-LONGEST = 45
-"""Characters of a label in a file name: what the longest names hold of them fits into the 255 of a file system."""
-
-
-def file_name(*parts: str) -> str:
-    """A readable file name from labels: letters, digits, dots, dashes; a long label ends in a digest of its whole."""
-    return "--".join(map(_shortened, parts))
-
-
-def _shortened(label: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", label).strip("-")
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 9]}-{digest(label)[:8]}"
 
 
 class FileNames:
@@ -79,6 +67,7 @@ def write_results(out: Path, record: dict[str, Any], config: SweepConfig, outcom
     Raises:
         StorageError: the folder cannot be written, or the disk is full.
     """
+    _clear(out)
     frames = [
         cell.frame.assign(
             cell=number,
@@ -108,6 +97,24 @@ def write_results(out: Path, record: dict[str, Any], config: SweepConfig, outcom
         _copy(attacker.folder / "fit.jsonl", out / name.attacker_log(attacker))
     # Last: a record that is there is complete.
     write_text(out / "record.json", json.dumps(record, indent=1, allow_nan=False) + "\n")
+
+
+def _clear(out: Path) -> None:
+    """Remove what the record of an earlier run in this folder speaks of, and first that record."""
+    if not (out / "record.json").exists():
+        return
+    try:
+        earlier = load_record(out)
+        owned = [entry[key] for entry in earlier["training"] for key in ("checkpoint", "log")]
+        owned += [entry[key] for entry in earlier["attackers"] for key in ("file", "log")]
+    except (UsageError, KeyError, TypeError):  # damaged: nothing tells what belongs to it
+        owned = []
+    with storage_errors(out):
+        (out / "record.json").unlink()
+        for file in [out / name for name in owned]:
+            if file.resolve().is_relative_to(out.resolve()):
+                file.unlink(missing_ok=True)
+        shutil.rmtree(out / "tables", ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> None:

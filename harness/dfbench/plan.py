@@ -103,11 +103,13 @@ def show_plan(sweep: Sweep) -> None:
     console.print(table)
     if todo:
         seconds = _seconds(sweep.runners[0], todo)
-        console.print(f"at least {_duration(seconds)} for these passes on this {sweep.runners[0].device}")
+        device = sweep.runners[0].device
+        console.print(f"about {_duration(seconds)} for these passes on this {device}, and some more around them")
 
 
 def _seconds(runner: Runner, jobs: list[Job]) -> float:
-    """The time of these jobs' passes on this machine, from one timed batch of each model; the rest comes on top."""
+    """The time of these jobs' passes on this machine, from a timed batch of images of the first training set's size
+    through each model; the rest comes on top."""
     total = 0.0
     for label in dict.fromkeys(job.model for job in jobs):
         forward, backward = runner.pass_seconds(label)

@@ -86,6 +86,7 @@ class Stepper:
         self.skipped += not finite
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        torch.clear_autocast_cache()  # an enclosing autocast would go on with casts of the old weights
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs."""

@@ -21,17 +21,33 @@ def load_record(path: Path) -> dict[str, Any]:
     path = path / "record.json" if path.is_dir() else path
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no record at {path} ({error}): give the output folder of a run") from error
+    except OSError as error:
+        raise UsageError(f"no record at {path} ({error.strerror}): give the output folder of a run") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged, it is no JSON ({error}): run again to make it anew") from error
     version = record.get("schema_version") if isinstance(record, dict) else None
     if not isinstance(version, int):
         raise UsageError(f"{path} is not a record of dfbench: it has no schema_version")
     if version > SCHEMA_VERSION:
         raise UsageError(f"{path} has schema {version}, newer than {SCHEMA_VERSION}: upgrade dfbench-harness")
     try:
-        return _to_2(record) if version == 1 else record
+        record = _to_2(record) if version == 1 else record
+        _check(record)
+        return record
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(f"{path} is damaged ({type(error).__name__}: {error}): run again to make it anew") from error
+
+
+def _check(record: dict[str, Any]) -> None:
+    """Raises KeyError or TypeError where something is missing that every reader relies on."""
+    for part in ("data", "eval_data", "training", "attackers", "warnings", "cells", "over_seeds"):
+        if not isinstance(record[part], list):
+            raise TypeError(f"{part!r} is no list")
+    for cell in record["cells"]:
+        for key in ("scenario", "model", "defense", "train_data", "seed", "attack", "corruption", "data", "metrics"):
+            cell[key]
+    for key in ("scenarios", "tables", "split"):
+        record["config"][key]
 
 
 def _log(checkpoint: str) -> str:

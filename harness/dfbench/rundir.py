@@ -12,7 +12,7 @@ from torch import nn
 
 from dfbench import checkpoint
 from dfbench.contracts import Attack, Dataset, LearnedAttack, Progress
-from dfbench.errors import CheckpointError
+from dfbench.errors import CheckpointError, DataError
 from dfbench.recordfile import load_record
 from dfbench.registry import Registry
 from dfbench.store import Store
@@ -80,9 +80,18 @@ class RunFolder:
         return _lines(self.path / self._attacker(arm, label)["log"])
 
     def dataset(self, name: str, store: Store, progress: Progress) -> Dataset:
-        """A data set of the run by its label, prepared."""
+        """A data set of the run by its label, prepared.
+
+        Raises:
+            DataError: it is no longer what the run used.
+        """
         dataset: Dataset = self.registry.component("dataset", name).build()
         dataset.prepare(str(store.root / "data"), progress)
+        used = {
+            one["fingerprint"] for part in ("data", "eval_data") for one in self.record[part] if one["name"] == name
+        }
+        if dataset.fingerprint not in used:
+            raise DataError(f"{name} is no longer what the run {self.path} used: run again, or restore the data")
         return dataset
 
     def _attacker(self, arm: TrainedArm, label: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from dfbench.contracts import Attack, Corruption, LearnedAttack, Progress, Weigh
 from dfbench.errors import ContractError, DfbenchError, StorageError
 from dfbench.evaluate import fit_attack, load_cell, save_cell, score_cells
 from dfbench.keys import core_version, digest, file_sha256
+from dfbench.precision import resolve
 from dfbench.registry import Component
 from dfbench.rng import derive_seed
 from dfbench.rundata import DataUsed, RunData
@@ -29,7 +29,19 @@ from dfbench.threat import check_model
 from dfbench.train import save_trained, train
 from dfbench.view import ModelView
 
-_TRAINING_CODE = ("train", "precision", "loader", "recipe", "rng", "view", "fold", "pgd", "perturbation")
+_TRAINING_CODE = (
+    "train",
+    "precision",
+    "hygiene",
+    "curves",
+    "loader",
+    "recipe",
+    "rng",
+    "view",
+    "fold",
+    "pgd",
+    "perturbation",
+)
 _SCORING_CODE = ("evaluate", "loader", "rng", "view", "fold", "pgd", "perturbation", "threat")
 
 
@@ -96,7 +108,8 @@ class Runner:
         config: what to run.
         store: where finished artefacts are kept and found again.
         data: the data sets of ``config``.
-        device, batch_size: how to run it; neither changes a result beyond float noise.
+        device, batch_size: how to run it; neither changes a result beyond float noise, but that the device decides what
+            the precision ``auto`` means in training.
         progress: where progress is shown.
         debug: keep the traceback of a failed cell in its reason.
         observe: see :data:`Observer`.
@@ -183,10 +196,7 @@ class Runner:
                     cells += [replace(cell, failure=reason) for cell in self.cells(arm)]
                     continue
                 cells += self._evaluate(arm)
-        # The tables' order: scenario by scenario as asked for, arms side by side; the sort is stable.
         sets = [component.label for component in self.config.eval_data]
-        order = {id(scenario): position for position, scenario in enumerate(self.config.scenarios)}
-        cells.sort(key=lambda cell: (cell.arm.model.label, sets.index(cell.data), order[id(cell.scenario)]))
         used = self.data.used
         return Outcome(
             self.config, used(self.config.data.label), [used(name) for name in sets], self.data.leaks, cells,
@@ -240,7 +250,7 @@ class Runner:
         )
         with self.store.publish("checkpoints", preimage) as folder:
             save_trained(folder, model, outcome, preimage)
-        shutil.rmtree(state_file.parent, ignore_errors=True)
+        state_file.unlink(missing_ok=True)  # not its folder: the same training may go on in another process
         return self.store.path("checkpoints", preimage)
 
     def _observe(self, arm: Arm, row: dict[str, Any]) -> None:
@@ -256,6 +266,7 @@ class Runner:
                 "model": component.identity(),
                 "weights": self.weights[component.label],
                 "defense": plan.identity(),
+                "precision": resolve(plan.recipe.precision, self.device),
                 "start": digest(self.checkpoint_key(component, plan.start)) if plan.start else None,
                 "data": self.data.key(self.config.data.label),
                 "seed": self.config.seed,
@@ -373,7 +384,6 @@ class Runner:
                 attack,
                 model,
                 self.data.training.split("train"),
-                batch_size=self.batch_size,
                 seed=self.config.seed,
                 device=self.device,
                 progress=self.progress,

@@ -24,7 +24,8 @@ class Sweep:
         self.config = config
         data: dict[RunConfig, RunData] = {}
         for run in config.runs:
-            data.setdefault(replace(run, seed=0), RunData(run))
+            if replace(run, seed=0) not in data:
+                data[replace(run, seed=0)] = RunData(run)
         self.runners = [
             Runner(run, store, data[replace(run, seed=0)], where=self._where(run), **options) for run in config.runs
         ]

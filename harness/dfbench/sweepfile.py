@@ -76,7 +76,7 @@ def _entries(path: Path, key: str, value: object, known: set[str]) -> list[dict[
     for row in value:
         _check_keys(path, f" in [[{key}]]", row, known)
         for name, given in row.items():
-            if name != "scenarios" and not isinstance(given, str):
+            if name != "scenarios" and not (isinstance(given, str) and given.strip()):
                 raise UsageError(f"{path}: {name!r} in [[{key}]] must be a text, not {given!r}")
     return value
 

@@ -205,7 +205,7 @@ class _Trainer:
                     module.eval()
 
     def _set_learning_rate(self) -> float:
-        done = self.context.progress
+        done = self.context.step / (self.recipe.epochs * len(self.loader))
         shape = {
             "constant": 1.0,
             "cosine": 0.5 * (1 + math.cos(math.pi * done)),

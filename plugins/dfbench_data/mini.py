@@ -60,7 +60,9 @@ class Mini(Dataset):
             raise MissingDependency(f"the data set 'mini' needs OpenCV, which is not installed: {command}") from None
         files = photographs()
         contents = [hashlib.sha256(content).hexdigest() for content in files.values()]
-        folder = Path(cache) / f"mini-{_digest(VERSION, fakes.VERSION, self.size, *files, *contents)[:16]}"
+        folder = (
+            Path(cache) / f"mini-{_digest(VERSION, fakes.VERSION, faces.VERSION, self.size, *files, *contents)[:16]}"
+        )
         loaded = store.load(folder)
         if loaded is None:
             store.save(folder, *self._make(files, progress))

@@ -50,7 +50,8 @@ def crop_all(files: Mapping[str, Path], size: int, cache: Path, used_by: str, pr
     """The face crops of photographs, made in threads where the cache does not hold them yet.
 
     Photographs are shared out over parts by the first bits of their hashes, so that another photograph in the folder
-    touches one part alone. A part is a file of crops and one of JSON, which comes last: where it is, the part is done.
+    usually touches one part alone (all of them where the number of parts doubles). A part is a file of crops and one of
+    JSON, which comes last: where it is, the part is done.
 
     Args:
         files: photographs by the SHA-256 (hex) of their content.

@@ -33,7 +33,7 @@ def dfbench_datasets() -> Iterable[DatasetSpec]:
         params=(
             Param("path", str, REQUIRED, "the folder of photographs"),
             Param("size", int, 128, "side of the square face crops, in pixels", low=96, high=256),
-            Param("train_size", int, 0, "training samples per epoch; 0: two of each training face", low=0),
+            Param("train_size", int, 0, "training samples per epoch; 0: four of each training face", low=0),
         ),
         source="self-blended images: Shiohara and Yamasaki, CVPR 2022",
         expects="photographs of real faces, of at least 10 people: a sub-folder each, or Ann_Lee_0001.jpg",

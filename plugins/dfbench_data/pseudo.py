@@ -38,13 +38,13 @@ class PseudoFakes(Dataset):
     A person is known by the sub-folder that an image lies in, else by the image's name without its last number
     (``Ann_Lee_0001.jpg`` shows ``Ann_Lee``). People are put into train, val and test (70, 10 and 20 %) by a hash of
     their name. Images that show no usable face, cannot be read, or show what another one shows, are left out; the
-    notes count and name them. Everything found of a photograph is cached by its content: a preparation that was
-    interrupted goes on, and another photograph in the folder costs its own time alone.
+    notes count and name them. A preparation that was interrupted goes on where it stopped.
 
     Args:
         path: the folder; sub-folders are searched, hidden files passed over.
         size: side of the crops, in pixels, 96 to 256.
-        train_size: training samples per epoch, an even number; 0 for two of each training face.
+        train_size: training samples per epoch, an even number; 0 for four of each training face: both of its crops,
+            each beside a fake of it.
     """
 
     def __init__(self, path: str, size: int = 128, train_size: int = 0) -> None:
@@ -95,7 +95,7 @@ class PseudoFakes(Dataset):
                 np.stack([found[number].landmarks for number in chosen]),
                 [who[names[number]] for number in chosen],
             )
-            size = self.train_size or 2 * len(chosen)
+            size = self.train_size or 4 * len(chosen)
             self._splits[split] = (
                 people.TrainSplit(NAME, one, size) if split == "train" else people.FixedSplit(NAME, split, one)
             )

@@ -147,7 +147,7 @@ class Dual(PGDTraining):
 class DualSeed(Dual):
     """Dual training with every value as it was first published: the full bound from the first step, every image with
     both attackers, the clean loss beside theirs, ``-CE`` for the attacker, and weights of 1e-4 on the raw perturbation
-    (TV scales with eps and LF with its square, hence the tiny numbers on ``delta/eps``).
+    (TV scales with eps and LF with its square, hence the tiny numbers on ``delta/eps``; they are those of 8/255).
     """
 
     def __init__(

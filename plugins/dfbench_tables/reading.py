@@ -151,8 +151,8 @@ def _source(group: Group, name: str) -> str:
 def leaks(group: Group) -> tuple[str, ...]:
     """The leaks that bear on a group: those within a training set, and those of its own into the evaluated set."""
     found = [text for text in group.record["warnings"] if text.startswith("LEAK: ")]
-    ours = f"{group.train_data} into {group.data}: "
-    return tuple(text for text in found if " into " not in text or ours in text)
+    ours = f"LEAK: {group.train_data} into {group.data}: "
+    return tuple(text for text in found if " into " not in text or text.startswith(ours))
 
 
 def interval_note(record: Record, more: str = "") -> str:

@@ -42,6 +42,10 @@ class Scenarios(TableTemplate):
         self.level = level
         if not self.metrics:
             raise UsageError("the table of scenarios needs a metric: scenarios(metrics=auc)")
+        known = [spec.name for spec in load_registry().specs("metric")]
+        for name in self.metrics:
+            if name not in known:
+                raise UsageError(f"the table of scenarios: unknown metric {name!r}: {did_you_mean(name, known)}")
 
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
         self._check(record)

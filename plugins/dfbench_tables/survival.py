@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
+from dfbench.errors import UsageError
 from dfbench.grammar import format_value, parse
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, single
@@ -73,8 +74,11 @@ def _facts(quantity: str, corruption: str) -> dict[str, str]:
 
 
 def _eps(attack: str) -> tuple[float, str]:
-    """The bound of an attack, for sorting and as written; unbounded ones come last."""
-    eps = parse(attack).params.get("eps")
+    """The bound of an attack as its label tells it, for sorting and as written; those that tell none come last."""
+    try:
+        eps = parse(attack).params.get("eps")
+    except UsageError:
+        eps = None
     return (float(eps), format_value(float(eps))) if isinstance(eps, (int, float)) else (float("inf"), "")
 
 

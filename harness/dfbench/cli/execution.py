@@ -18,7 +18,6 @@ DEFAULTS: dict[str, Any] = {
     "defenses": ["none"],
     "scenarios": [("none", "none", "")],
     "data": ["mini"],
-    "tables": [("results", "results", []), ("manipulations", "manipulations", [])],
 }
 
 
@@ -113,6 +112,8 @@ def execute(asked: dict[str, Any], options: dict[str, Any], name: Callable[[Any]
     from dfbench.store import Store, default_root
     from dfbench.sweep import Sweep
 
+    for table in config.tables:
+        table.template.build()  # one that does not fit is an error now, not after the training
     device = resolve(options["device"])
     if options["deterministic"]:
         be_deterministic()
@@ -135,11 +136,14 @@ def execute(asked: dict[str, Any], options: dict[str, Any], name: Callable[[Any]
     record = build_record(
         registry, config, outcomes, device=str(device), command=shlex.join(["dfbench", *sys.argv[1:]])
     )
-    write_tables(out, registry, record)
     write_results(out, record, config, outcomes)
+    write_tables(out, registry, record)
     console = Console()
-    show(registry, record, console)
-    console.print(Text(f"written to {out}: record.json, scores.parquet, table.md, tables/, checkpoints/"))
+    aside = show(registry, record, console)
+    more = f"; table.md also has {', '.join(aside)}" if aside else ""
+    console.print(
+        Text(f"written to {out}: record.json, scores.parquet, table.md, tables/, checkpoints/, attackers/{more}")
+    )
     return 5 if any(cell["status"] == "failed" for cell in record["cells"]) else 0
 
 

@@ -41,7 +41,8 @@ def curves(request: Request) -> pd.DataFrame:
         arm = TrainedArm(entry["model"], entry["defense"], entry["data"], entry["seed"])
         if arm in names:
             for point in request.run.attacker_log(arm, entry["attack"]):
-                told = (point["success"], point["tv"], point["low_band"])
+                # What a log holds is its attack's own choice.
+                told = tuple(point.get(value, float("nan")) for value in ("success", "tv", "low_band"))
                 rows.append((FITTED, names[arm], entry["attack"], point["step"], *told))
     return pd.DataFrame(rows, columns=_COLUMNS)
 
@@ -60,6 +61,8 @@ def draw_curves(path: Path, table: pd.DataFrame, arms: Sequence[str]) -> None:
                         ours["step"],
                         ours[value],
                         ("-", "--", ":", "-.")[attacks.index(attack) % 4 if attacks else 0],
+                        marker="o",
+                        markersize=3,
                         color=COLOURS[arms.index(arm) % len(COLOURS)],
                         label=f"{arm}: {attack}" if attacks else arm,
                     )

@@ -29,7 +29,7 @@ _EXAMPLES = (
 )
 _SPECTRA = (
     "How the energy of perturbations spreads over spatial frequencies, mean over samples, in dB of each perturbation's "
-    f"total; the centre of a map is frequency 0, the circle the low band up to {LOW_BAND} cycles/pixel. Beneath the "
+    f"total; the centre of a map is frequency 0, the circle the low band up to {LOW_BAND} cycles/pixel. Beside the "
     "curves, the share of energy in the low band, which is 0.05 for white noise."
 )
 
@@ -73,7 +73,7 @@ def draw_spectra(path: Path, look: Look, table: pd.DataFrame) -> None:
     planes = {key: _mean(drawn.spectrum) for key, drawn in look.drawn.items()}
     highest = max(float(_decibels(plane).max()) for plane in planes.values())
     columns = len(look.attacks)
-    with drawing(path, 2.8 * columns + 4.4, 3.9 * len(look.arms) + 0.8, _SPECTRA) as figure:
+    with drawing(path, 2.8 * columns + 4.4, 3.3 * len(look.arms) + 0.8, _SPECTRA) as figure:
         grid = figure.subplots(len(look.arms), columns + 1, squeeze=False, width_ratios=[1] * columns + [1.35])
         for row, arm in zip(grid, look.arms, strict=True):
             for axes, attack in zip(row, look.attacks, strict=False):
@@ -93,6 +93,9 @@ def draw_spectra(path: Path, look: Look, table: pd.DataFrame) -> None:
             row[0].set_ylabel("vertical frequency (cycles/pixel)")
             _radial(row[-1], arm, {attack: planes[arm, attack] for attack in look.attacks}, table[table["arm"] == arm])
             row[-1].sharey(grid[0, -1])
+        low, high = grid[0, -1].get_ylim()
+        shown_ticks = [tick for tick in grid[0, -1].get_yticks() if low <= tick <= 0]
+        grid[0, -1].set(yticks=shown_ticks, ylim=(low, high + 0.55 * (high - low)))  # room for the legends
         figure.colorbar(
             mesh, ax=grid[:, :-1].ravel().tolist(), location="bottom", shrink=0.6, aspect=40, extend="min",
             label="energy in a frequency bin (dB of the perturbation's total)",
@@ -118,12 +121,12 @@ def _radial(axes: Any, arm: str, planes: dict[str, np.ndarray[Any, Any]], table:
         xlim=(0, 0.71),
         title=f"{_fold(arm, 34)}\nradial means",
     )
-    axes.legend(title="share of energy in the low band", loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
+    axes.legend(title="share of energy in the low band", loc="upper right", frameon=False)
 
 
 def _mean(spectrum: Tensor | None) -> np.ndarray[Any, Any]:
-    assert spectrum is not None
-    return np.asarray(spectrum / spectrum.sum())
+    assert spectrum is not None  # there is a batch at least
+    return np.asarray(spectrum / spectrum.sum().clamp_min(1e-20))  # an attack that moved nothing has no energy
 
 
 def _decibels(shares: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -135,4 +138,4 @@ def _pixels(image: Tensor) -> np.ndarray[Any, Any]:
 
 
 def _fold(text: str, width: int = 18) -> str:
-    return textwrap.fill(text, width)
+    return textwrap.fill(text, width, break_long_words=False)

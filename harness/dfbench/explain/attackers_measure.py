@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from dfbench.contracts import Attack, LearnedAttack, Sample
-from dfbench.explain.common import Request, arm_names, attacked
+from dfbench.contracts import LearnedAttack, Sample
+from dfbench.explain.common import Request, arm_names, attacker, built
 from dfbench.fourier import energy_shares
 from dfbench.measure import LEVEL, REPLICATES
 from dfbench.perturbation import low_band_ratio, total_variation
@@ -75,16 +75,16 @@ def compared(request: Request) -> dict[float, list[str]]:
     """
     run = request.run
     cells = [cell["attack"] for cell in run.record["cells"] if cell["attack"] != "none"]
-    built: dict[str, Attack] = {
-        label: run.registry.component("attack", label).build() for label in dict.fromkeys([*request.attacks, *cells])
-    }
+    known = {label: built(run, label) for label in dict.fromkeys([*request.attacks, *cells])}
+    bounds = {label: attack.eps for label, attack in known.items() if attack}
+    learns = {label for label, attack in known.items() if isinstance(attack, LearnedAttack)}
     groups: dict[float, list[str]] = {}
     for label in request.attacks:
-        eps = built[label].eps
-        if isinstance(built[label], LearnedAttack) and eps:
+        eps = bounds.get(label)
+        if label in learns and eps:
             groups.setdefault(eps, []).append(label)
     for eps, learned in groups.items():
-        others = [name for name, one in built.items() if one.eps == eps and not isinstance(one, LearnedAttack)]
+        others = [label for label, bound in bounds.items() if bound == eps and label not in learns]
         asked = [name for name in others if name in request.attacks]
         groups[eps] = [*(asked or others[:1]), *learned]
     return groups
@@ -101,9 +101,10 @@ def look(request: Request, eps: float, labels: Sequence[str]) -> Look:
         model = request.run.model(arm)
         for label in labels:
             drawn = found[name, label] = Drawn()
+            attack = attacker(request, arm, label, model)
             with request.progress.task(f"{label} on {name}", sum(len(batch.ids) for batch, _ in batches)) as advance:
                 for batch, samples in batches:
-                    x_adv = attacked(request, arm, label, model, batch)
+                    x_adv = attack(batch)
                     _measure(drawn, x_adv - batch.x, eps, samples)
                     _keep(drawn, model, x_adv, batch.ids, ids)
                     advance(len(samples))

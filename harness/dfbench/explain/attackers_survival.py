@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dfbench.config import NONE
-from dfbench.explain.common import Request, arm_names
+from dfbench.explain.common import Request, arm_names, built
 from dfbench.explain.figure import COLOURS, drawing
 from dfbench.rundir import TrainedArm
 
@@ -54,9 +54,10 @@ def survival(request: Request) -> pd.DataFrame:
     table = pd.DataFrame(rows).drop_duplicates(["data", "arm", "attack", "corruption"])
     corrupted = set(table[table["corruption"] != BEFORE]["attack"])
     table = table[table["attack"].isin(corrupted)].reset_index(drop=True)
-    registry = request.run.registry
-    eps = {label: registry.component("attack", label).build().eps for label in table["attack"].unique()}
-    table.insert(3, "eps_255", [np.nan if eps[label] is None else eps[label] * 255 for label in table["attack"]])
+    attacks = {label: built(request.run, label) for label in table["attack"].unique()}
+    eps = {label: attack.eps if attack else None for label, attack in attacks.items()}
+    bounds = [eps[label] for label in table["attack"]]
+    table.insert(3, "eps_255", [np.nan if bound is None else bound * 255 for bound in bounds])
     before = table[table["corruption"] == BEFORE].set_index(["data", "arm", "attack"])["success"]
     keys = pd.MultiIndex.from_frame(table[["data", "arm", "attack"]])
     table["retained"] = table["success"].to_numpy() / before.reindex(keys).replace(0, np.nan).to_numpy()
@@ -97,5 +98,7 @@ def _bars(axes: Any, ours: pd.DataFrame, attacks: list[str], corruptions: list[s
             if corruption != BEFORE and not np.isnan(told["retained"]):
                 top = np.nanmax([told["success"], told["high"]])
                 axes.text(where, top + 0.02, f"{told['retained']:.0%}", ha="center", fontsize=8)
-    axes.set(ylim=(0, 1.12), yticks=np.linspace(0, 1, 6), xticks=range(len(corruptions)))
+    axes.set(
+        xlim=(-0.5, len(corruptions) - 0.5), ylim=(0, 1.12), yticks=np.linspace(0, 1, 6), xticks=range(len(corruptions))
+    )
     axes.set_xticklabels([textwrap.fill(name, 18, break_long_words=False) for name in corruptions])

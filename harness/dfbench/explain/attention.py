@@ -9,7 +9,7 @@ from dfbench.explain.attention_figure import draw_examples, draw_means, draw_out
 from dfbench.explain.attention_measure import Attention, look
 from dfbench.explain.attention_share import mean_maps, summary
 from dfbench.explain.common import Request, chosen
-from dfbench.outputs import file_name
+from dfbench.names import file_name
 from dfbench.rundir import TrainedArm
 from dfbench.store import write_text
 
@@ -73,5 +73,5 @@ def _left_out(request: Request, attention: Attention) -> Iterator[str]:
     if empty := sum(not one.any() for one in maps):
         yield (
             f"attention: {empty} of {len(maps)} maps are empty (nothing at the layer speaks for the class); they are "
-            "left out of the same share"
+            "left out of the share of attention outside of the face box"
         )

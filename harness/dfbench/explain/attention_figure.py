@@ -45,7 +45,7 @@ def draw_examples(path: Path, attention: Attention, arms: Sequence[TrainedArm], 
             row[0].imshow(image)
             row[0].set_ylabel(_fold(f"{CLASS_NAMES[sample.label]} {sample.manipulation}".strip(), 16))
             if (box := attention.boxes[index]) is not None:
-                _box(row[0], box, "white")
+                _box(row[0], box)
             for axes, column in zip(row[1:], columns, strict=True):
                 ours = attention.looks[column]
                 shown = _overlay(axes, image, ours.maps[index])
@@ -81,7 +81,7 @@ def draw_means(path: Path, attention: Attention) -> None:
                 )
                 _bare(axes)
                 if box is not None:
-                    _box(axes, box, "white")
+                    _box(axes, box)
             line[0].set_ylabel(f"{CLASS_NAMES[label]}, n = {members.sum()}\n{_fold(attention.arms[arm], 22)}")
         for axes, condition in zip(grid[0], conditions, strict=True):
             axes.set_title(_fold(told(condition), 22))
@@ -171,11 +171,13 @@ def _bare(axes: Axes) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _box(axes: Axes, box: Box, colour: str) -> None:
+def _box(axes: Axes, box: Box) -> None:
+    """A frame that is seen on dark and on white."""
     from matplotlib.patches import Rectangle
 
     left, top, right, bottom = box
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=1))
+    for colour, width in (("black", 2.2), ("white", 1)):
+        axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colour, lw=width))
 
 
 def _mean_box(boxes: Sequence[Box | None]) -> Box | None:

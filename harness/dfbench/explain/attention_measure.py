@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dfbench.contracts import Batch, Sample
 from dfbench.errors import UsageError
-from dfbench.explain.common import Request, arm_names, attacked
+from dfbench.explain.common import Request, arm_names, attacker
 from dfbench.faces import FaceDetector
 from dfbench.gradcam import grad_cam
 from dfbench.rundir import TrainedArm
@@ -97,11 +97,12 @@ def _looks(request: Request, arm: TrainedArm, name: str, count: int) -> dict[tup
             "choose other evidence with --only frequency or --only attackers"
         )
     parts: dict[str, list[tuple[NDArray[Any], NDArray[Any]]]] = {CLEAN: [], **{label: [] for label in request.attacks}}
+    attacks = {label: attacker(request, arm, label, model) for label in request.attacks}
     with request.progress.task(f"attention: {name}", count * len(parts)) as advance:
         for batch, _ in request.batches():
             predicted = None
             for condition, found in parts.items():
-                x = batch.x if condition == CLEAN else attacked(request, arm, condition, model, batch)
+                x = batch.x if condition == CLEAN else attacks[condition](batch)
                 with torch.inference_mode():
                     scores = model(x).double().softmax(1)[:, 1]
                 if predicted is None:

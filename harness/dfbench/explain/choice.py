@@ -77,7 +77,7 @@ def _can(run: RunFolder, arms: Sequence[TrainedArm], label: str, notes: list[str
     try:
         for arm in arms:
             run.attack(arm, label)
-    except CheckpointError as error:
+    except (CheckpointError, UsageError) as error:
         notes.append(f"the attack {label} is left out: {error}")
         return False
     return True

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dfbench.contracts import CLASS_NAMES, Batch, Progress, Sample, Split
+from dfbench.contracts import CLASS_NAMES, Attack, Batch, Progress, Sample, Split
+from dfbench.errors import DfbenchError
 from dfbench.loader import Loader
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.rundir import RunFolder, TrainedArm
@@ -83,8 +83,22 @@ def arm_names(arms: Sequence[TrainedArm]) -> dict[TrainedArm, str]:
     }
 
 
-def attacked(request: Request, arm: TrainedArm, label: str, module: torch.nn.Module, batch: Batch) -> Tensor:
-    """The images of a batch under an attack of the run, as its cells were scored: same seed, same checks."""
-    attack = request.run.attack(arm, label)
-    rng = SampleRng(derive_seed(arm.seed, "attack"), batch.ids)
-    return checked(attack, ModelView(module), batch.x, batch.y, rng, name=label)
+def attacker(request: Request, arm: TrainedArm, label: str, module: nn.Module) -> Callable[[Batch], Tensor]:
+    """What an attack of the run makes of a batch's images, as its cells were scored: same seed, same checks."""
+    attack, view = request.run.attack(arm, label), ModelView(module)
+
+    def attacked(batch: Batch) -> Tensor:
+        rng = SampleRng(derive_seed(arm.seed, "attack"), batch.ids)
+        return checked(attack, view, batch.x, batch.y, rng, name=label)
+
+    return attacked
+
+
+def built(run: RunFolder, label: str) -> Attack | None:
+    """An attack of the run as its label says, without what it learned; None where it cannot be built (its file is
+    gone)."""
+    try:
+        attack: Attack = run.registry.component("attack", label).build()
+    except DfbenchError:
+        return None
+    return attack

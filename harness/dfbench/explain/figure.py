@@ -20,8 +20,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 DPI = 150
 
-DIVERGING, SEQUENTIAL = "RdBu_r", "viridis"
-"""Colour maps for signed and for unsigned quantities."""
+SEQUENTIAL = "viridis"
+"""Colour map for unsigned quantities."""
 
 
 def new_figure(width: float, height: float) -> Figure:

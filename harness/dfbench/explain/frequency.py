@@ -6,30 +6,23 @@ and their norm are those of :mod:`dfbench.fourier`. Every detector sees the same
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
-from dfbench.contracts import FAKE
 from dfbench.explain.common import Request, arm_names
 from dfbench.explain.frequency_figure import draw
-from dfbench.fourier import Frequency, basis, bins, lattice, perturb, radius, signs
-from dfbench.measure import LEVEL, REPLICATES
-from dfbench.stats import bootstrap_weights, percentile_interval
+from dfbench.explain.frequency_measure import Array, Response, measure
+from dfbench.fourier import lattice
+from dfbench.measure import LEVEL
+from dfbench.stats import percentile_interval
 from dfbench.store import write_text
 
 RMS = 4 / 255
 SIDE = 15
 EVALUATIONS = 4800
 """Perturbed images per detector: about a minute of ``hybrid`` at 96 x 96 pixels on two cores."""
-
-Array = np.ndarray[Any, Any]
 
 
 def explain(
@@ -65,105 +58,16 @@ def explain(
         "frequency-radial.csv": radial(responses, 1 / (side - 1)),
         "frequency-summary.csv": summary(responses, rms),
     }
+    if not (tables["frequency-radial.csv"]["excess_error_low"] > 0).any():
+        request.notes.append(
+            f"noise of RMS {rms * 255:g}/255 on {count} images raises the error of no detector beyond chance at any "
+            "radial frequency: the mean radius of the excess error says little, the changes of the margin more"
+        )
     for file, table in tables.items():
         write_text(request.out / file, table.to_csv(index=False, float_format="%.6g"))
     figure = request.out / "frequency.png"
     draw(figure, tables["frequency.csv"], tables["frequency-radial.csv"], tables["frequency-summary.csv"])
     return [figure, *(request.out / file for file in tables)]
-
-
-@dataclass(frozen=True)
-class Response:
-    """One detector on every sample (N) in every direction (D).
-
-    Args:
-        directions: the frequencies of the basis images.
-        shape: height and width of the images.
-        videos: the cluster of each sample (N,).
-        clean: margin of each clean image (N,): the true class's logit minus the other one.
-        margins: the same of the perturbed images (D, N).
-        labels: (N,).
-    """
-
-    directions: Sequence[Frequency]
-    shape: tuple[int, int]
-    videos: Array
-    labels: Array
-    clean: Array
-    margins: Array
-
-    def wrong(self, margins: Array) -> Array:
-        """Whether images are misclassified: a tie counts as fake, as everywhere."""
-        return np.where(self.labels == FAKE, margins < 0, margins <= 0)
-
-    @property
-    def excess(self) -> Array:
-        """What each direction changes in the error of each sample (D, N): -1, 0 or 1."""
-        return self.wrong(self.margins).astype(float) - self.wrong(self.clean)
-
-    @property
-    def radii(self) -> Array:
-        """Radial frequency of each direction (D,), cycles per pixel."""
-        return np.array([radius(direction, *self.shape) for direction in self.directions])
-
-    @property
-    def area(self) -> Array:
-        """How many bins of the plane each direction stands for (D,): itself and its conjugate."""
-        return np.array([bins(direction, *self.shape) for direction in self.directions], dtype=float)
-
-    @property
-    def margin_change(self) -> Array:
-        """What each direction changes in the margin of each sample (D, N); below 0 is towards an error."""
-        return np.asarray(self.margins - self.clean)
-
-    def replicates(self, values: Array) -> Array:
-        """The means of values (D, N) over the samples: over all of them, then the bootstrap replicates (1 + R, D)."""
-        weights = np.vstack([np.ones(len(self.videos), np.int32), bootstrap_weights(self.videos, REPLICATES, seed=0)])
-        return np.asarray(weights / weights.sum(1, keepdims=True) @ values.T)
-
-
-@torch.inference_mode()
-def measure(
-    request: Request,
-    model: nn.Module,
-    directions: Sequence[Frequency],
-    *,
-    limit: int,
-    rms: float,
-    seed: int,
-    advance: Callable[..., None],
-) -> Response:
-    """The margins of a detector on the clean and on the perturbed images; the batch size does not change them."""
-    clean, margins, labels, videos = [], [], [], []
-    images = None
-    for batch, samples in request.batches(limit):
-        x, y = batch.x, batch.y
-        if images is None:
-            images = basis(directions, *x.shape[-2:]).to(x.device)
-        sign = signs(batch.ids, directions, seed).to(x.device)
-        clean.append(_margins(model, x, y))
-        together = max(1, request.batch_size // len(x))  # directions at a time
-        found = []
-        for start in range(0, len(directions), together):
-            part = slice(start, start + together)
-            perturbed = perturb(x, images[part], sign[:, part], rms)
-            many = perturbed.shape[1]
-            seen = perturbed.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-            found.append(_margins(model, seen, y.repeat_interleave(many)).reshape(len(x), many))
-            advance(len(seen))
-        margins.append(np.concatenate(found, 1).T)
-        labels.append(y.cpu().numpy())
-        videos += [sample.video for sample in samples]
-        shape = (int(x.shape[-2]), int(x.shape[-1]))
-    return Response(
-        directions, shape, np.array(videos), np.concatenate(labels), np.concatenate(clean), np.concatenate(margins, 1)
-    )
-
-
-def _margins(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> Array:
-    logits = model(x).double()
-    sign = torch.where(y == FAKE, 1.0, -1.0).double()
-    return np.asarray(((logits[:, 1] - logits[:, 0]) * sign).cpu())
 
 
 def _by_direction(responses: dict[str, Response]) -> pd.DataFrame:

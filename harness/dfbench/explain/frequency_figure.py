@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 NYQUIST = 0.5
 _TICKS = (-0.5, -0.25, 0, 0.25, 0.5)
 _PANELS = (
-    ("excess_error", "excess error\n(error minus clean error)"),
-    ("margin_change", "change of the logit margin\n(below 0: towards an error)"),
+    ("excess_error", "excess error (error\nminus clean error)"),
+    ("margin_change", "change of the logit margin\n(below 0: to an error)"),
 )
 _READING = (
     "Left: the share of images that a detector misclassifies when one spatial frequency is added to them, by that "
     "frequency; the centre is constant brightness, the edge is Nyquist. Right: the same as means over all directions, "
-    "with 95% intervals. A detector depends on the frequencies at which its error rises and its margin falls."
+    "with 95% intervals. A detector depends on the frequencies at which its error rises and its margin falls. "
+    "The mean radius weighs frequencies by the error they add; noise counts towards it where an error is small."
 )
 
 
@@ -38,7 +39,7 @@ def draw(path: Path, directions: pd.DataFrame, radial: pd.DataFrame, summary: pd
     """
     columns = min(3, len(summary))
     rows = -(-len(summary) // columns)
-    with drawing(path, 3 * columns + 4.8, max(5.2, 3.6 * rows + 1), _READING) as figure:
+    with drawing(path, 3 * columns + 4.8, max(4.7, 3.7 * rows + 0.7), _READING) as figure:
         left, right = figure.subfigures(1, 2, width_ratios=(3 * columns, 4.8), squeeze=False)[0]
         _maps(left, directions, summary["arm"].tolist(), columns)
         _curves(right, radial, summary)
@@ -91,11 +92,15 @@ def _curves(figure: SubFigure, radial: pd.DataFrame, summary: pd.DataFrame) -> N
     )
 
 
+def _fold(arm: str) -> str:
+    return textwrap.fill(arm, 48)
+
+
 def _mean_radius(told: Any) -> str:
     if np.isnan(told.mean_radius):
-        return f"{told.arm}: none, no frequency raises the error"
+        return f"{_fold(told.arm)}: none, no frequency raises the error"
     interval = "no interval" if np.isnan(told.low) else f"{told.low:.2f}, {told.high:.2f}"
-    return f"{told.arm}: {told.mean_radius:.2f} [{interval}]"
+    return f"{_fold(told.arm)}: {told.mean_radius:.2f} [{interval}]"
 
 
 def _plane(ours: pd.DataFrame) -> tuple[Any, Any, Any]:

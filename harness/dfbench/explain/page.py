@@ -97,7 +97,7 @@ def _figure(out: Path, path: Path) -> str:
         f'<figure><div class="scroll" tabindex="0" role="region" aria-label="{escape(path.stem)}">'
         f'<a href="{_relative(out, path)}"><img src="{_relative(out, path)}" alt="{escape(path.stem)}: '
         f'{escape(reading)}" width="{width}" loading="lazy"></a></div>\n'
-        f'<figcaption>{escape(reading)}</figcaption></figure>'
+        f"<figcaption>{escape(reading)}</figcaption></figure>"
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfbench.names import file_name
 from dfbench.render.as_csv import as_csv
 from dfbench.render.as_html import html
 from dfbench.render.as_latex import latex
@@ -48,8 +49,6 @@ def write_tables(out: Path, registry: Registry, record: Mapping[str, Any]) -> No
         UsageError, ContractError: as :func:`dfbench.tables.named_tables`.
         StorageError: the folder cannot be written.
     """
-    from dfbench.outputs import file_name  # imports torch, which `dfbench table` must not
-
     named = named_tables(registry, record)
     for name, tables in named:
         for suffix, format_name in SUFFIXES.items():
@@ -74,5 +73,5 @@ def show(registry: Registry, record: Mapping[str, Any], console: Console) -> lis
 
 
 def _overview(named: NamedTables, record: Mapping[str, Any]) -> str:
-    own = {one["name"] for one in record["config"]["tables"] if one["name"] != one["template"]}
-    return markdown(named, record["warnings"], headings=own)
+    renamed = any(one["name"] != one["template"] for one in record["config"]["tables"])
+    return markdown(named, record["warnings"], headings=[name for name, _ in named] if renamed else [])

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from dfbench.render.layout import shown_notes
 from dfbench.tables import Entry, NamedTables, Table
 
-_SPECIAL = re.compile(r"[\\`*<~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_SPECIAL = re.compile(r"[\\`*<~]|\](?=[(\[])|&(?=[#A-Za-z])|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 """What Markdown would take for markup within plain text. An underscore inside a word is none."""
 
 

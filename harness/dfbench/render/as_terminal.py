@@ -13,8 +13,8 @@ from rich.text import Text
 from dfbench.render.layout import shown_notes, without_repeats
 from dfbench.tables import Column, Entry, NamedTables, Table
 
-_LABEL = 26
-"""Characters that a column of labels gets before its text is folded."""
+_LABEL, _NARROW = 26, 14
+"""Characters that a column of labels gets before its text is folded: where there is room, and where there is not."""
 
 _HEADING = 16
 """Characters that a heading gets before it is folded, where the numbers beneath it do not take more."""
@@ -63,7 +63,9 @@ def _widest(table: Table, i: int, *, brief: bool) -> int:
     column = table.columns[i]
     widest = max([len(_text(row[i], brief=brief)) for row in table.rows], default=0)
     heading = max(map(len, _heading(column, brief=brief).split("\n")))
-    return max(heading, min(_LABEL, widest)) if column.label else max(min(_HEADING, heading), widest)
+    return (
+        max(heading, min(_NARROW if brief else _LABEL, widest)) if column.label else max(min(_HEADING, heading), widest)
+    )
 
 
 def _grid(table: Table, *, brief: bool) -> Grid:

@@ -24,8 +24,15 @@ FIRST: dict[str, Any] = {
     "data": {"name": "mini", "splits": {}},
     "training": [{"model": "m", "defense": "none", "checkpoint": "checkpoints/m--none.safetensors"}],
     "cells": [
-        {"model": "m", "defense": "none", "data": "mini", "attack": "none", "corruption": "none"},
-        {"model": "m", "defense": "none", "data": "mini", "attack": "pgd(eps=1/255)", "corruption": "none"},
+        {"model": "m", "defense": "none", "data": "mini", "attack": "none", "corruption": "none", "metrics": {}},
+        {
+            "model": "m",
+            "defense": "none",
+            "data": "mini",
+            "attack": "pgd(eps=1/255)",
+            "corruption": "none",
+            "metrics": {},
+        },
     ],
     "warnings": [],
 }
@@ -64,6 +71,7 @@ def test_bringing_up_to_date_changes_no_number() -> None:
         ({"cells": []}, "has no schema_version"),
         ([], "has no schema_version"),
         ({**FIRST, "data": None}, "is damaged"),
+        ({**FIRST, "schema_version": 2}, "is damaged"),
         ({**FIRST, "cells": FIRST["cells"][:1]}, "is damaged"),
     ],
 )
@@ -74,4 +82,11 @@ def test_what_is_no_usable_record_is_refused_with_the_reason(content: object, me
 
 def test_a_missing_record_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give the output folder of a run"):
+        load_record(tmp_path)
+
+
+def test_a_record_that_was_cut_off_is_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(FIRST)[:100])
+    with pytest.raises(UsageError, match="is damaged, it is no JSON"):
         load_record(tmp_path)

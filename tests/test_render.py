@@ -66,14 +66,15 @@ def test_warnings_follow_the_tables() -> None:
     assert markdown_of(load_registry(), sample_record()).rstrip().endswith("a warning | with \\<marks> & \\*stars\\*")
 
 
-def test_a_name_that_the_user_gave_is_a_heading_over_its_tables() -> None:
+def test_where_the_user_gave_a_name_every_name_is_a_heading_over_its_tables() -> None:
     record = sample_record()
     record["config"]["tables"] = [
         {"name": "System A", "template": "scenarios", "scenarios": []},
         {"name": "results", "template": "results", "scenarios": []},
     ]
+    tables = ["## m on here", "## m on there"]
     headings = [line for line in markdown_of(load_registry(), record).splitlines() if line.startswith("#")]
-    assert headings == ["# System A", *["## m on here", "## m on there"] * 2]
+    assert headings == ["# System A", *tables, "# results", *tables]
 
 
 # --- CSV ----------------------------------------------------------------------------------------------------------
@@ -139,7 +140,8 @@ def test_a_row_of_latex_does_not_begin_with_a_bracket_or_a_star() -> None:
 
 def test_latex_groups_columns_and_sets_the_best_in_bold() -> None:
     text = FORMATS["latex"](named(sample_record(), "scenarios(metrics='accuracy,auc')"), ["50% _off_"])
-    assert " & \\multicolumn{3}{c}{accuracy} & \\multicolumn{3}{c}{AUC} \\\\\n\\cmidrule(lr){2-4}" in text
+    assert " & \\multicolumn{3}{c}{accuracy} & \\multicolumn{3}{c}{AUC} \\\\\n" in text
+    assert "\\cmidrule(lr){2-4} \\cmidrule(lr){5-7}\n" in text
     assert "\\textbf{\\boldmath 0." in text
     assert "% warning: 50% _off_\n" in text
 
@@ -189,8 +191,9 @@ class Page(html.parser.HTMLParser):
 
 def test_a_name_that_looks_like_a_script_is_text_on_the_page() -> None:
     record = sample_record(defenses=["none", format_expr("dual", {"start": NASTY})])
+    record["cells"] = [cell for cell in record["cells"] if cell["data"] == "here"]
     for cell in record["cells"]:
-        cell["model"] = NASTY
+        cell["model"] = cell["data"] = NASTY
     record["warnings"] = [NASTY]
     page = Page(FORMATS["html"]([(NASTY, tables) for _, tables in named(record, *ALL)], record["warnings"]))
     assert "script" not in page.tags

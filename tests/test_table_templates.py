@@ -264,8 +264,16 @@ def test_videos_are_counted_where_there_are_any_unless_samples_are_asked_for() -
 
 
 def test_an_unknown_metric_is_named_with_the_closest_known_one() -> None:
-    with pytest.raises(UsageError, match="no metric 'auk': did you mean 'auc'"):
+    with pytest.raises(UsageError, match="unknown metric 'auk': did you mean 'auc'"):
         first("scenarios(metrics=auk)", sample_record())
+
+
+def test_a_metric_that_the_record_does_not_have_is_named() -> None:
+    record = sample_record()
+    for cell in record["cells"]:
+        del cell["metrics"]["eer"]
+    with pytest.raises(UsageError, match="the record has no metric 'eer'"):
+        first("scenarios(metrics=eer)", record)
 
 
 def test_the_table_of_scenarios_needs_a_metric() -> None:

@@ -56,6 +56,8 @@ def sample_record(
         "config": {"scenarios": named, "seeds": list(seeds), "split": "test", "tables": []},
         "data": used[:1],
         "eval_data": used,
+        "training": [],
+        "attackers": [],
         "intervals": {"level": 0.95, "method": "percentile bootstrap, clustered by video", "replicates": 1000},
         "warnings": ["here into there: a warning | with <marks> & *stars*"],
         "cells": cells,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ from dfbench.progress import Silent
 from dfbench.registry import load_registry
 from dfbench.testing import check_dataset
 from dfbench_data.photos import photographs
-from dfbench_data.pseudo import PseudoFakes, person_of
+from dfbench_data.portraits import image_files, people_in, united
+from dfbench_data.pseudo import PseudoFakes
 
 pytestmark = needs_photographs
 PEOPLE = 20
@@ -76,14 +79,92 @@ def test_what_cannot_be_used_is_left_out_counted_and_named(data: PseudoFakes) ->
     "name, person",
     [
         ("Ann_Lee_0001.jpg", "Ann_Lee"),
-        ("Ann_Lee_0002.jpg", "Ann_Lee"),
+        ("Ann_Lee_0001_2.jpg", "Ann_Lee"),
+        ("Ann_Lee_0002_face_1.jpg", "Ann_Lee"),
+        ("Ann Lee (3).JPG", "Ann Lee"),
+        ("id0_0001.png", "id0"),
+        ("n000012_0001_01.jpg", "n000012"),
         ("Ann Lee/4.png", "Ann Lee"),
         ("Ann Lee/2019/4.png", "Ann Lee"),
         ("portrait.webp", "portrait"),
+        ("0001_01.jpg", "0001"),
     ],
 )
-def test_a_person_is_the_sub_folder_or_the_name_without_its_last_number(name: str, person: str) -> None:
-    assert person_of(name) == person
+def test_a_person_is_the_sub_folder_or_the_name_without_the_numbers_at_its_end(name: str, person: str) -> None:
+    people, nameless = people_in([name, "somebody else.jpg"])
+    assert people[name] == person
+    assert not nameless
+
+
+@pytest.mark.parametrize("name", ["000012.jpg", "img_0012.jpg", "real_0012.png", "face12.png"])
+def test_an_image_that_tells_no_name_is_a_person_of_its_own(name: str) -> None:
+    people, nameless = people_in([name, "somebody else.jpg"])
+    assert people[name] == name.rsplit(".", 1)[0]
+    assert nameless == [name]
+
+
+def test_a_folder_that_all_images_lie_in_is_no_person() -> None:
+    assert people_in(["lfw/Ann/1.jpg", "lfw/Ann/2.jpg", "lfw/Bo/1.jpg"])[0]["lfw/Ann/2.jpg"] == "Ann"
+    assert people_in(["faces/Ann_1.jpg", "faces/Bo_1.jpg"])[0] == {"faces/Ann_1.jpg": "Ann", "faces/Bo_1.jpg": "Bo"}
+
+
+def test_two_names_with_one_picture_are_one_person() -> None:
+    people = {"Ann/1": "Ann", "Ann/2": "Ann", "Bo/1": "Bo", "Bo/2": "Bo", "Cy/1": "Cy"}
+    assert united(people, {"Bo/1": "Ann/2"}) == {**people, "Bo/1": "Ann", "Bo/2": "Ann"}
+    assert united(people, {}) == people
+
+
+def test_people_known_by_two_names_stay_in_one_split(portraits: Path, cache: Path, tmp_path: Path) -> None:
+    """Every person gets a second name by a copy of a photograph, and under it another photograph."""
+    folder = shutil.copytree(portraits, tmp_path / "aliases")
+    files = sorted(folder.glob("Person *_0001.jpg"))
+    for file in files:
+        alias = file.stem[7]
+        shutil.copy(file, folder / f"alias {alias}_0001.jpg")
+        mirrored = Image.open(file).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        mirrored.save(folder / f"alias {alias}_0002.jpg", quality=95)
+    data = PseudoFakes(str(folder), size=96)
+    data.prepare(str(cache), Silent())
+    for letter in (file.stem[7] for file in files):
+        own = [f"/Person {letter}_0001.jpg/", f"/alias {letter}_0002.jpg/"]
+        where = {split for split in SPLITS for s in data.split(split).samples if any(name in s.id for name in own)}
+        assert len(where) == 1
+
+
+def test_links_are_followed_and_one_that_leads_back_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "1.jpg").write_bytes(b"")
+    faces = tmp_path / "faces"
+    (faces / "Ann").mkdir(parents=True)
+    (faces / "Ann" / "1.jpg").write_bytes(b"")
+    (faces / "Bo").symlink_to(tmp_path / "elsewhere")
+    (faces / "Ann" / "back").symlink_to(faces)
+    assert list(image_files(faces)[0]) == ["Ann/1.jpg", "Bo/1.jpg"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the file system may refuse names that are no UTF-8")
+def test_a_name_that_is_no_utf8_has_a_printable_name(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"Andr\xe9_0001.jpg")).write_bytes(b"")
+    ((name, file),) = image_files(tmp_path)[0].items()
+    assert name.encode() == b"Andr\\xe9_0001.jpg"
+    assert file.is_file()
+
+
+def test_other_files_and_images_without_a_name_are_told_of(portraits: Path, cache: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(portraits, tmp_path / "numbers")
+    (folder / "Person D_0001.jpg").rename(folder / "000004.jpg")
+    data = PseudoFakes(str(folder), size=96)
+    data.prepare(str(cache), Silent())
+    told = "\n".join(data.notes())
+    assert "1 files passed over, as their names are not those of images: notes.txt" in told
+    assert "1 photographs tell no name and count as a person each: 000004.jpg" in told
+
+
+def test_a_link_that_leads_nowhere_is_an_error(portraits: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(portraits, tmp_path / "links")
+    (folder / "gone_0001.jpg").symlink_to(tmp_path / "nothing")
+    with pytest.raises(DataError, match=r"gone_0001\.jpg cannot be read .*: mend or remove it"):
+        PseudoFakes(str(folder), size=96).prepare(str(tmp_path / "c"), Silent())
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
@@ -149,6 +230,18 @@ def test_a_moved_folder_keeps_its_fingerprint_and_another_photograph_changes_it(
     assert less.fingerprint != data.fingerprint
 
 
+def test_the_number_of_training_samples_is_part_of_the_fingerprint(
+    data: PseudoFakes, portraits: Path, cache: Path
+) -> None:
+    """However it is given: by default it is four of each training face."""
+    count = len(data.split("train").samples)
+    same, other = (PseudoFakes(str(portraits), size=96, train_size=size) for size in (count, count + 2))
+    for made in (same, other):
+        made.prepare(str(cache), Silent())
+    assert same.fingerprint == data.fingerprint
+    assert other.fingerprint != data.fingerprint
+
+
 def test_a_preparation_that_was_interrupted_takes_up_what_was_done(
     data: PseudoFakes, portraits: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -175,8 +268,46 @@ def test_a_damaged_part_of_the_cache_is_made_anew(
     assert again.fingerprint == data.fingerprint
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
+def test_no_file_of_the_cache_is_kept_open(data: PseudoFakes) -> None:
+    """Tens of thousands of photographs make a thousand parts, more files than a process may have open."""
+    for split in SPLITS:
+        data.split(split).pixels(0)
+    held = [fd.resolve() for fd in Path("/proc/self/fd").iterdir()]
+    assert not [file for file in held if file.parent.name.startswith("faces-")]
+    assert "/faces-" not in Path("/proc/self/maps").read_text()
+
+
+def test_a_cache_that_is_damaged_while_in_use_gives_an_error_and_no_pixels(
+    data: PseudoFakes, portraits: Path, cache: Path, tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(cache, tmp_path / "in use")
+    made = PseudoFakes(str(portraits), size=96)
+    made.prepare(str(damaged), Silent())
+    for part in damaged.glob("faces-*/*.npy"):
+        part.write_bytes(part.read_bytes()[:1000])
+    with pytest.raises(DataError, match="run again"):
+        made.split("train").pixels(0)
+
+
+def test_a_short_epoch_shows_everybody_once_before_anybody_twice(
+    data: PseudoFakes, portraits: Path, cache: Path
+) -> None:
+    everybody = {sample.identities[0] for sample in data.split("train").samples}
+    short = PseudoFakes(str(portraits), size=96, train_size=2 * len(everybody))
+    short.prepare(str(cache), Silent())
+    assert {sample.identities[0] for sample in short.split("train").samples} == everybody
+
+
 def test_it_keeps_the_contract_of_data_sets(portraits: Path, cache: Path) -> None:
     check_dataset(load_registry().component("dataset", f'pseudo-fakes(path="{portraits}", size=96)'), str(cache))
+
+
+def test_where_nothing_can_be_used_the_error_says_why(tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"person {chr(65 + number)}.jpg").write_bytes(b"no image %d" % number)
+    with pytest.raises(DataError, match=r"shows 0 people, too few .*; 12 images left out: not an image: person A\.jpg"):
+        PseudoFakes(str(tmp_path)).prepare(str(tmp_path / "c"), Silent())
 
 
 def test_too_few_people_no_images_and_no_folder_are_refused_with_the_cure(tmp_path: Path, portraits: Path) -> None:

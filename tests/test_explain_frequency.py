@@ -111,8 +111,8 @@ def test_the_tables_name_every_arm_direction_and_unit(written: dict[str, Path], 
     assert set(table["n"]) == {8}
     assert table["fy"].abs().max() == table["fx"].max() == 0.5
     first, second = pd.read_csv(written["frequency-summary.csv"]).to_dict("records")
-    assert first["rms_255"] == pytest.approx(4)
-    assert first["l2_per_channel"] == pytest.approx(4 / 255 * SIZE, rel=1e-4)
+    assert first["rms_255"] == pytest.approx(16)
+    assert first["l2_per_channel"] == pytest.approx(16 / 255 * SIZE, rel=1e-4)
     assert {first["arm"], second["arm"]} == set(table["arm"])
 
 

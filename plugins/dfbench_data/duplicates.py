@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,7 +14,7 @@ from dfbench_data.landmarks import Array
 _BLOCK = 1024
 
 
-def twins(hashes: Sequence[str], crops: Sequence[Array], progress: Progress) -> dict[int, int]:
+def twins(hashes: Sequence[str], pixels: Callable[[int], Array], progress: Progress) -> dict[int, int]:
     """For each image that shows the same picture as an earlier one, the first that shows it.
 
     An image is compared with the earlier one whose hash is most alike, by their pixels where the hashes are alike at
@@ -23,7 +23,7 @@ def twins(hashes: Sequence[str], crops: Sequence[Array], progress: Progress) -> 
 
     Args:
         hashes: :func:`dfbench.phash.phash` of each.
-        crops: RGB uint8 (S, S, 3) of each.
+        pixels: gives RGB uint8 (S, S, 3) of one.
         progress: where progress is shown.
     """
     units = vectors(hashes)
@@ -44,7 +44,7 @@ def twins(hashes: Sequence[str], crops: Sequence[Array], progress: Progress) -> 
             advance(len(block))
 
     def same(pair: tuple[int, int]) -> bool:
-        return detail_correlation(crops[pair[0]], crops[pair[1]]) >= DUPLICATE
+        return detail_correlation(pixels(pair[0]), pixels(pair[1])) >= DUPLICATE
 
     found: dict[int, int] = {}
     with ThreadPoolExecutor() as pool:

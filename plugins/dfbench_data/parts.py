@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +29,51 @@ PHOTOGRAPHS = 64
 """A part holds about half to all of so many; a stop loses at most one unfinished part for each core."""
 
 
+_HEADER = 128
+"""Bytes before the pixels in a file of ``np.save``, for any uint8 array (n, views, S, S, 3)."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """The crops of one face, read when they are asked for.
+
+    Nothing is kept open or in memory: a mapped file would hold a descriptor, and 50,000 photographs make 1,024 parts.
+    """
+
+    file: Path
+    row: int
+    size: int
+
+    def __len__(self) -> int:
+        """How many views there are of a face."""
+        return len(faces.VIEWS)
+
+    def __getitem__(self, view: int) -> Array:
+        """One crop, RGB uint8 (S, S, 3). Raises DataError where the cache was damaged meanwhile."""
+        if view >= len(self):
+            raise IndexError(view)
+        shape = (self.size, self.size, 3)
+        try:
+            offset = _HEADER + (self.row * len(self) + view) * math.prod(shape)
+            return np.fromfile(self.file, np.uint8, math.prod(shape), offset=offset).reshape(shape)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.file} cannot be read ({error}): run again, which makes it anew") from None
+
+
 @dataclass(frozen=True)
 class Cropped:
     """What a photograph gave.
 
     Args:
         reason: why it gave no crops; empty where it did.
-        crops: RGB uint8 (views, S, S, 3), memory-mapped.
+        crops: the views of its face, where there is one.
         landmarks: (views, 5, 2), in pixels of the crops.
         phash: of the first view.
         pixels: SHA-256 (hex) of the crops.
     """
 
     reason: str
-    crops: Array
+    crops: Views
     landmarks: Array
     phash: str
     pixels: str
@@ -86,19 +119,19 @@ def crop_all(files: Mapping[str, Path], size: int, cache: Path, used_by: str, pr
 
 def _load(path: Path, contents: list[str], size: int) -> dict[str, Cropped] | None:
     """A part that is done; None where it is not there, or is damaged: to be made."""
+    file = path.with_suffix(".npy")
     try:
         rows = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        crops = np.asarray(np.load(path.with_suffix(".npy"), mmap_mode="r"))
-        if len(rows) != len(contents) or crops.shape != (_found(rows), len(faces.VIEWS), size, size, 3):
+        whole = file.stat().st_size == _HEADER + _found(rows) * len(faces.VIEWS) * size * size * 3
+        if len(rows) != len(contents) or not whole:
             return None
-    except (OSError, ValueError, KeyError, TypeError, EOFError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    views = iter(crops)
-    none = np.empty(0)
+    place = count()
     return {
         content: Cropped(
             row["reason"],
-            none if row["reason"] else next(views),
+            Views(file, -1 if row["reason"] else next(place), size),
             np.array(row["landmarks"]),
             row["phash"],
             row["pixels"],
@@ -160,7 +193,7 @@ def _crop(mtcnn: Any, content: str, file: Path, size: int) -> tuple[dict[str, An
     except ImageError as error:
         return _row(str(error)), None
     if min(image.size) < MIN_SIDE:
-        return _row(f"{image.width}x{image.height} pixels, smaller than {MIN_SIDE}"), None
+        return _row(f"smaller than {MIN_SIDE} pixels: {image.width}x{image.height}"), None
     face = faces.detect(mtcnn, image)
     if face is None:
         return _row("no face found"), None

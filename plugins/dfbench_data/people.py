@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ class Faces:
 
     Args:
         names: their photographs' names.
-        crops: of each, RGB uint8 (views, S, S, 3).
+        crops: of each its views, RGB uint8 (S, S, 3).
         landmarks: (faces, views, 5, 2), in pixels of the crops.
         people: who each of them shows; None where each shows another person, known by the photograph's name.
     """
@@ -45,7 +46,7 @@ class Faces:
     def __init__(
         self,
         names: Sequence[str],
-        crops: Sequence[NDArray[Any]] | NDArray[Any],
+        crops: Sequence[Any] | NDArray[Any],
         landmarks: NDArray[Any],
         people: Sequence[str] | None = None,
     ) -> None:
@@ -87,7 +88,7 @@ class FixedSplit(Split):
                 self._add(Sample(f"{split}/{name}/{view}/real", REAL, person, (person,)), face, view, "", 0)
             for kind, view in (("swap", face % 2), ("sbi", 1 - face % 2)):
                 seed = derive_seed(set_name, VERSION, split, name, kind)
-                people = (person,)
+                people: tuple[str, ...] = (person,)
                 if kind == "swap":
                     people += (faces.people[faces.donor(face, view, np.random.default_rng(seed))[0]],)
                 self._add(Sample(f"{split}/{name}/{view}/{kind}", FAKE, person, people, kind), face, view, kind, seed)
@@ -113,14 +114,15 @@ class TrainSplit(Split):
 
     def __init__(self, set_name: str, faces: Faces, size: int) -> None:
         self._set_name, self._faces = set_name, faces
+        self._order = _by_turns(faces.people)
         self._plan = [self._planned(pair) for pair in range(size // 2)]
         self.samples = [self._sample(index) for index in range(size)]
 
     def _planned(self, pair: int) -> tuple[int, int, str]:
         """Face, view and kind of fake: each face in turn, and over four rounds each view with each kind."""
         views = len(self._faces.crops[0])
-        turn, face = divmod(pair, len(self._faces.names))
-        return face, (turn + face) % views, ("swap", "sbi")[(turn // views + face) % 2]
+        turn, place = divmod(pair, len(self._order))
+        return self._order[place], (turn + place) % views, ("swap", "sbi")[(turn // views + place) % 2]
 
     def _sample(self, index: int) -> Sample:
         face, view, kind = self._plan[index // 2]
@@ -135,3 +137,13 @@ class TrainSplit(Split):
         if index % 2 == 0:
             return np.array(self._faces.crops[face][view])
         return self._faces.fake(face, view, kind, derive_seed(self._set_name, VERSION, "train", seed, epoch, index))
+
+
+def _by_turns(people: Sequence[str]) -> list[int]:
+    """Faces in an order that shows everybody once before anybody twice."""
+    seen: Counter[str] = Counter()
+    turns = []
+    for person in people:
+        turns.append(seen[person])
+        seen[person] += 1
+    return sorted(range(len(people)), key=turns.__getitem__)

@@ -19,7 +19,8 @@ from dfbench.measure import LEVEL
 from dfbench.stats import percentile_interval
 from dfbench.store import write_text
 
-RMS = 4 / 255
+RMS = 16 / 255
+"""The paper's own at 224 x 224 is 17.9/255; much less moves no detector's error beyond chance."""
 SIDE = 15
 EVALUATIONS = 4800
 """Perturbed images per detector: about a minute of ``hybrid`` at 96 x 96 pixels on two cores."""

@@ -245,3 +245,13 @@ def test_help_imports_no_torch() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False"
     assert "dfbench explain runs/demo" in done.stdout
+
+
+def test_other_images_than_those_of_the_run_are_no_evidence(dfbench: Cli, copied: Path, shared_cache: Path) -> None:
+    record = json.loads((copied / "record.json").read_text())
+    for used in [*record["data"], *record["eval_data"]]:
+        used["fingerprint"] = "0" * 64  # as if a file had been added to the folder since
+    (copied / "record.json").write_text(json.dumps(record))
+    code, _, err = dfbench("explain", copied, *QUICK, "--cache", shared_cache)
+    assert code == 1
+    assert "is no longer what the run" in err

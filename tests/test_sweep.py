@@ -218,3 +218,44 @@ def test_a_dry_run_tells_seeds_apart_and_estimates_the_time(dfbench: Cli, sweep_
     assert "16 of 16 jobs to do" in out
     assert "for these passes on this cpu" in out
     assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_cannot_be_made_is_refused_before_any_work(dfbench: Cli, sweep_file: Path, tmp_path: Path) -> None:
+    options = ("--table", "scenarios(metrics=auk)", "--cache", tmp_path / "c", "--out", tmp_path / "out")
+    code, _, err = dfbench("sweep", sweep_file, *options)
+    assert code == 2
+    assert "unknown metric 'auk': did you mean 'auc'" in err
+    assert not (tmp_path / "c").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_keeps_no_file_of_an_earlier_record(
+    dfbench: Cli, sweep_file: Path, finished: Path, shared_cache: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "out")
+    (out / "mine.txt").write_text("not of the run")
+    options = ("--seeds", "0", "--attack", "none", "--table", "results", "--cache", shared_cache, "--out", out)
+    assert dfbench("sweep", sweep_file, *options)[0] == 0
+    record = json.loads((out / "record.json").read_text())
+    kept = {str(path.relative_to(out)) for path in (out / "checkpoints").iterdir()}
+    assert kept == {entry[key] for entry in record["training"] for key in ("checkpoint", "log")}
+    assert {path.stem for path in (out / "tables").iterdir()} == {"results"}
+    assert (out / "mine.txt").exists()
+
+
+def test_the_precision_that_auto_means_is_part_of_a_checkpoints_key(sweep_file: Path, tmp_path: Path) -> None:
+    import torch
+
+    from dfbench.config import build_config
+    from dfbench.progress import Silent
+    from dfbench.registry import load_registry
+    from dfbench.store import Store
+    from dfbench.sweep import Sweep
+    from dfbench.sweepfile import load_sweep
+
+    config = build_config(load_registry(), **load_sweep(sweep_file))
+    cpu = torch.device("cpu")
+    runner = Sweep(config, Store(tmp_path), device=cpu, batch_size=8, progress=Silent()).runners[0]
+    runner.prepare()
+    arm = runner.arm(config.runs[0].models[0], config.runs[0].defenses[0])
+    assert runner.checkpoint_key(arm.model, arm.plan)["precision"] == "fp32"

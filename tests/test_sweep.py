@@ -26,7 +26,7 @@ attack = "pgd(eps=8/255, steps=3)"
 [[scenario]]
 name = "PGD, then JPEG"
 attack = "pgd(eps=8/255, steps=3)"
-corruption = "jpeg(quality=50)"
+corruption = "jpeg(quality=41)"
 
 [[table]]
 name = "system A"
@@ -142,7 +142,7 @@ def test_a_sweep_file_that_grew_by_a_scenario_computes_that_alone(
     dfbench: Cli, sweep_file: Path, finished: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
     grown = tmp_path / "grown.toml"
-    grown.write_text(sweep_file.read_text() + '[[scenario]]\nname = "JPEG"\ncorruption = "jpeg(quality=50)"\n')
+    grown.write_text(sweep_file.read_text() + '[[scenario]]\nname = "JPEG"\ncorruption = "jpeg(quality=41)"\n')
     code, _, err = dfbench("sweep", grown, "--cache", shared_cache, "--out", tmp_path / "out")
     assert code == 0
     assert "train" not in err

@@ -91,6 +91,7 @@ def test_the_page_tells_what_was_left_out(explained: Path) -> None:
     assert not (explained / "attention-outside.png").exists()
 
 
+@pytest.mark.slow
 def test_without_only_the_page_has_all_evidence(dfbench: Cli, copied: Path, shared_cache: Path) -> None:
     assert dfbench("explain", copied, "--samples", 2, "--attack", "unet(epochs=1)", "--cache", shared_cache)[0] == 0
     page = (copied / "explain" / "index.html").read_text()

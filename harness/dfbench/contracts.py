@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dfbench.errors import ContractError
@@ -135,9 +136,16 @@ class DetectorSpec(Spec):
 
 @dataclass(frozen=True)
 class MetricSpec(Spec):
-    """Target: a :class:`Metric` function. ``higher_is_better`` is None for a plain description (counts, floors)."""
+    """Target: a :class:`Metric` function.
+
+    Args:
+        higher_is_better: None for a plain description (counts, floors).
+        columns: what of each sample the metric is computed from, by the columns of a cell's scores (see
+            ``dfbench.evaluate.score_cells``), in the order of its arguments. A cell without them has no such metric.
+    """
 
     higher_is_better: bool | None = True
+    columns: tuple[str, ...] = ("label", "score")
     kind: ClassVar[str] = "metric"
 
 
@@ -165,6 +173,9 @@ class Model(Protocol):
 
     Normalisation lives inside. ``weights`` tells what it started from, ``cam_layer`` is the qualified name of the
     sub-module whose output (B, C, h, w) Grad-CAM reads, ``min_size`` the smallest image side it takes.
+
+    Optional: ``shallow_layer``, the qualified name of the sub-module whose output (B, C, h, w) are its first, local
+    features; defenses that work on features (``pim``) take it where the user names no other.
     """
 
     weights: Weights
@@ -193,6 +204,12 @@ class Attack(ABC):
 
     fingerprint: str = ""
     """SHA-256 of whatever was loaded from outside and decides the result, e.g. a transferred attacker's file."""
+
+    @property
+    def starts_clean(self) -> bool:
+        """Whether it takes its first gradient at the clean images: such attacks run together, and share gradients that
+        they take at the same images (``ModelView.remembering``)."""
+        return False
 
     def passes(self) -> tuple[float, float] | None:
         """Forward and backward passes through the model per image, for ``--dry-run``; None where not known ahead."""
@@ -260,8 +277,9 @@ class Corruption(ABC):
 class Defense:
     """One objective of the training loop. Objectives compose: ``dual+pim`` trains with both.
 
-    The loop owns the detector, its optimiser, the clean loss and the mode of the model; an objective adds loss terms.
-    Whatever else it trains (an attacker) it owns, steps and saves itself.
+    The loop owns the detector, its optimiser, the clean loss and the mode of the model; an objective adds loss terms,
+    computed by ``context.terms``, or changes how all terms are computed (:meth:`regularized`). Whatever else it trains
+    (an attacker) it owns, steps and saves itself.
     """
 
     clean_weight: float = 1.0
@@ -280,6 +298,16 @@ class Defense:
     def losses(self, batch: Batch, context: TrainContext) -> dict[str, Tensor]:
         """Named, already weighted loss terms (scalars with gradient to the detector) to add to the clean loss."""
         return {}
+
+    def regularized(self, compute: Callable[[], dict[str, Tensor]], context: TrainContext) -> dict[str, Tensor]:
+        """Loss terms of one training pass through the detector, regularised; by default as they are.
+
+        Called for every pass whose loss is trained on: the loop's own and each of ``context.terms``.
+
+        Args:
+            compute: runs the pass and gives its terms; may be called several times.
+        """
+        return compute()
 
     def attacked(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor | None:
         """Attacked validation images, on which (beside the clean ones) the kept epoch is chosen; None: clean only."""
@@ -321,6 +349,23 @@ class TrainContext:
     epoch: int = 0
     step: int = 0
     """Steps taken since the start of training, over all epochs."""
+    objectives: Sequence[Defense] = ()
+    """All objectives of this training."""
+
+    def terms(self, x: Tensor, losses: Callable[[Tensor], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Loss terms of a pass of images through the detector in training mode, regularised by every objective.
+
+        Args:
+            x: images (B, 3, H, W).
+            losses: from logits (B, 2) to named scalars.
+        """
+
+        def compute() -> dict[str, Tensor]:
+            return losses(self.model(x))
+
+        for objective in self.objectives:
+            compute = partial(objective.regularized, compute, self)
+        return compute()
 
 
 @dataclass(frozen=True)
@@ -411,11 +456,11 @@ class MetricUndefined(Exception):
 
 
 class Metric(Protocol):
-    """``metric(y, score, weight) -> values``.
+    """``metric(*columns, weight) -> values``; with the usual columns, ``metric(y, score, weight)``.
 
     Args:
-        y: labels (n,) in {0, 1}.
-        score: probability of fake (n,) in [0, 1].
+        columns: those that ``MetricSpec.columns`` names, each (n,): by default the labels in {0, 1} and the
+            probabilities of fake in [0, 1].
         weight: how often each sample counts (R, n), one row per bootstrap replicate.
 
     Returns:
@@ -425,9 +470,7 @@ class Metric(Protocol):
         MetricUndefined: it has no value on these samples at all.
     """
 
-    def __call__(
-        self, y: np.ndarray[Any, Any], score: np.ndarray[Any, Any], weight: np.ndarray[Any, Any]
-    ) -> np.ndarray[Any, Any]: ...
+    def __call__(self, *columns_and_weight: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]: ...
 
 
 class TableTemplate(ABC):

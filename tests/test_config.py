@@ -196,3 +196,55 @@ def test_a_faulty_sweep_file_is_a_usage_error(text: str, message: str, tmp_path:
 def test_a_missing_sweep_file_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
         load_sweep(tmp_path / "absent.toml")
+
+
+def test_a_list_of_values_is_a_row_for_each_and_the_row_without_the_attack() -> None:
+    made = config(scenarios=[("fgsm(eps=[0.001, 0.005])", "jpeg", "")])
+    names = ["clean", "jpeg(quality=50)", "fgsm(eps=0.001) + jpeg(quality=50)", "fgsm(eps=0.005) + jpeg(quality=50)"]
+    assert [scenario.name for scenario in made.scenarios] == names
+
+
+def test_rows_of_a_named_sweep_are_called_after_it_and_what_varies() -> None:
+    made = config(scenarios=[("pgd(eps=[0.001, 0.005], steps=5)", "none", "PGD")])
+    assert [s.name for s in made.scenarios] == ["clean", "PGD eps=0.001", "PGD eps=0.005"]
+    assert {s.attack.params["steps"] for s in made.scenarios if s.attack} == {5}
+
+
+def test_a_table_names_a_whole_sweep_of_values() -> None:
+    asked = [("fgsm(eps=[0.001, 0.005])", "none", "FGSM"), ("pgd", "none", "PGD")]
+    (table,) = sweep(scenarios=asked, tables=[("t", "scenarios", ["clean", "FGSM"])]).tables
+    assert table.scenarios == ("clean", "FGSM eps=0.001", "FGSM eps=0.005")
+
+
+def test_lists_of_values_combine_and_equal_ones_count_once() -> None:
+    made = config(scenarios=[("pgd(eps=[0.001, 0.001], steps=[1, 2])", "jpeg(quality=[30, 90])", "")])
+    attacked = [s for s in made.scenarios if s.attack]
+    assert len(attacked) == 4
+    assert [s.attack.params["steps"] for s in attacked if s.attack] == [1, 2, 1, 2]
+    assert [s.corruption.params["quality"] for s in attacked if s.corruption] == [30, 30, 90, 90]
+
+
+@pytest.mark.parametrize(
+    "attack, message",
+    [
+        ("fgsm(eps=[])", "the list of the parameter 'eps' is empty"),
+        ("fgsm(eps=[0.1, 2])", "must be a number from 0 to 1, not 2"),
+        ("fgsm(eps=[[0.1]])", "must be a number from 0 to 1, not \\[0.1\\]"),
+    ],
+)
+def test_a_faulty_list_of_values_is_a_usage_error(attack: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        config(scenarios=[(attack, "none", "")])
+
+
+def test_the_common_recipe_is_that_of_every_defense_that_does_not_set_its_own() -> None:
+    made = config(defenses=["none", "pgd-at(lr=0.002)"], recipe={"lr": 1e-3, "epochs": 7})
+    assert [(plan.recipe.lr, plan.recipe.epochs) for plan in made.defenses] == [(1e-3, 7), (2e-3, 7)]
+    start = made.defenses[1].start
+    assert start is not None
+    assert start.label == made.defenses[0].label == "none(epochs=7, lr=0.001)"
+
+
+def test_an_unknown_parameter_of_the_common_recipe_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="the recipe has no parameter 'epoch': did you mean 'epochs'"):
+        config(recipe={"epoch": 3})

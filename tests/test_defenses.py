@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+import math
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from detectors import noise_images, own_labels, small_detector
 from torch import nn
 
 from dfbench.config import parse_defense
-from dfbench.contracts import Batch, TrainContext
+from dfbench.contracts import Batch, Dataset, TrainContext
 from dfbench.perturbation import OBJECTIVES, attacker_loss, low_frequency_energy, total_variation
+from dfbench.progress import Silent
 from dfbench.registry import load_registry
+from dfbench.rng import SampleRng, derive_seed
+from dfbench.train import train
 from dfbench_defenses.adversarial import PGDTraining
+from dfbench_defenses.agreement import Consistency, Trades, jensen_shannon, kl
 from dfbench_defenses.curriculum import Curriculum
 from dfbench_defenses.dual import Dual, deal
+from dfbench_defenses.mixup import Mixup
 
 
 def context(model: nn.Module) -> TrainContext:
@@ -167,3 +177,175 @@ def test_either_objective_of_the_attacker_pulls_the_margin_down() -> None:
         lowered = logits - 0.1 * grad
         margin = (lowered - logits)[torch.arange(2), y] - (lowered - logits)[torch.arange(2), 1 - y]
         assert bool((margin < 0).all()), objective
+
+
+# --- agreement of clean and attacked predictions ------------------------------------------------------------------
+
+
+def probabilities(logits: torch.Tensor) -> torch.Tensor:
+    return torch.softmax(logits.double(), 1)
+
+
+def test_the_divergences_are_those_of_the_definitions() -> None:
+    one, other = (torch.randn(50, 2, generator=torch.Generator().manual_seed(i)) * 3 for i in (0, 1))
+    p, q = probabilities(one), probabilities(other)
+    m = (p + q) / 2
+    torch.testing.assert_close(kl(one, other).double(), (p * (p / q).log()).sum(1), rtol=1e-4, atol=1e-6)
+    expected = ((p * (p / m).log()).sum(1) + (q * (q / m).log()).sum(1)) / 2
+    torch.testing.assert_close(jensen_shannon(one, other).double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_jensen_shannon_divergence_is_symmetric_and_at_most_ln_2() -> None:
+    sure = torch.tensor([[200.0, -200.0], [0.0, 0.0]])
+    opposite = torch.tensor([[-200.0, 200.0], [0.0, 0.0]])
+    assert jensen_shannon(sure, opposite).tolist() == pytest.approx([math.log(2), 0], abs=1e-6)
+    assert torch.equal(jensen_shannon(sure, opposite), jensen_shannon(opposite, sure))
+
+
+def published_trades(model: nn.Module, x: torch.Tensor, start: torch.Tensor, eps: float, alpha: float) -> torch.Tensor:
+    """The attack of TRADES as its paper describes it, ten steps, written out."""
+    clean = probabilities(model(x)).detach().float()
+    attacked = (x + start).detach()
+    for _ in range(10):
+        attacked.requires_grad_()
+        log_q = torch.log_softmax(model(attacked), 1)
+        (grad,) = torch.autograd.grad((clean * (clean.log() - log_q)).sum(), attacked)
+        attacked = attacked.detach() + alpha * grad.sign()
+        attacked = torch.min(torch.max(attacked, x - eps), x + eps).clamp(0, 1)
+    return attacked
+
+
+def test_the_attack_of_trades_at_the_published_values_is_the_published_one() -> None:
+    model = small_detector()
+    objective, some = Trades(eps=8 / 255, eps_start=8 / 255, steps=10, alpha=2 / 255), batch(model)
+    objective.setup(context(model))
+    got = objective.perturb(some, context(model))
+    rng = SampleRng(derive_seed(0, "trades", 0), some.ids)
+    start = 0.001 * rng.normal(some.x)
+    expected = published_trades(objective.view, some.x, start, 8 / 255, 2 / 255)
+    # A gradient near 0 may take either sign in another order of additions: a few pixels may differ, no more.
+    assert float((got - expected).abs().gt(1e-6).float().mean()) < 0.01
+
+
+@pytest.mark.parametrize("kind", [Trades, Consistency])
+def test_attacked_images_stay_in_the_ball_and_change_the_prediction(kind: type[Trades] | type[Consistency]) -> None:
+    model = small_detector()
+    objective, some = kind(eps_start=4 / 255, eps=8 / 255, steps=4), batch(model)
+    objective.setup(context(model))
+    attacked = objective.perturb(some, context(model))
+    assert 3.9 / 255 < float((attacked - some.x).abs().max()) <= 4 / 255 + 1e-6
+    noisy = (some.x + 4 / 255 * torch.sign(torch.randn(some.x.shape))).clamp(0, 1)
+    with torch.no_grad():
+        clean = model(some.x)
+        assert kl(clean, model(attacked)).mean() > 3 * kl(clean, model(noisy)).mean()
+
+
+@pytest.mark.parametrize("kind", [Trades, Consistency])
+def test_the_terms_are_the_clean_loss_and_the_weighted_divergence(kind: type[Trades] | type[Consistency]) -> None:
+    model = small_detector()
+    objective, some = kind(steps=2), batch(model)
+    objective.setup(context(model))
+    attacked = objective.perturb(some, context(model))
+    terms = objective.losses(some, context(model))
+    clean, moved = model(some.x), model(attacked)
+    assert float(terms["clean"].detach()) == pytest.approx(float(nn.functional.cross_entropy(clean, some.y).detach()))
+    expected = 6 * kl(clean, moved).mean() if kind is Trades else 12 * jensen_shannon(clean, moved).mean()
+    assert float(terms[objective.term].detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
+
+
+def test_clean_and_attacked_images_are_normalised_together() -> None:
+    """One pass: batch norm counts one batch, of both."""
+    model = small_detector()
+    objective, some = Trades(), batch(model)
+    objective.setup(context(model))
+    norm = model.train().features[1]
+    before = int(norm.num_batches_tracked)
+    objective.losses(some, context(model))
+    assert int(norm.num_batches_tracked) == before + 1
+
+
+def test_adversarial_objectives_start_from_the_same_bound_and_recipe() -> None:
+    plans = [parse_defense(load_registry(), name) for name in ("pgd-at", "trades", "consistency", "dual")]
+    shared = ("eps", "eps_start", "target", "steps", "alpha", "val_eps")
+    assert len({tuple(plan.components[0].params[name] for name in shared) for plan in plans}) == 1
+    assert len({plan.recipe for plan in plans}) == 1
+
+
+def test_objectives_composed_draw_different_starts() -> None:
+    model = small_detector()
+    some, images = batch(model), []
+    for objective in (PGDTraining(), Consistency()):
+        objective.setup(context(model))
+        images.append(objective.perturb(some, context(model)))
+    assert not torch.equal(*images)
+
+
+# --- mixup --------------------------------------------------------------------------------------------------------
+
+
+def mixed(step: int = 0, alpha: float = 0.2) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """What mixup gives the detector, its loss, and the images it was made of."""
+    model = small_detector()
+    seen: list[torch.Tensor] = []
+    model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    some, at = batch(model), context(model)
+    seen.clear()
+    at.step = step
+    terms = Mixup(alpha).losses(some, at)
+    return seen[0], terms["mixup"].detach(), some.x
+
+
+def test_mixup_blends_each_image_with_one_other_by_one_share() -> None:
+    blended, _, x = mixed()
+    a, b = blended.flatten(1), x.flatten(1)
+    solution = torch.linalg.lstsq(b.T, a.T).solution.T  # (blended, of each image)
+    shares, partners = solution.topk(2, dim=1)
+    torch.testing.assert_close(shares.sum(1), torch.ones(16), rtol=1e-3, atol=1e-3)
+    whole = solution.diagonal().isclose(torch.tensor(1.0), atol=1e-3)  # paired with itself
+    assert int(whole.sum()) <= 4
+    assert len({round(float(s), 3) for s in solution.diagonal()[~whole]}) == 1
+
+
+def test_mixup_draws_anew_at_each_step_and_the_same_for_the_same_step() -> None:
+    assert torch.equal(mixed(step=3)[0], mixed(step=3)[0])
+    assert not torch.equal(mixed(step=3)[0], mixed(step=4)[0])
+
+
+def test_the_mixed_loss_weighs_both_labels_by_their_share() -> None:
+    model = small_detector()
+    some, at = batch(model), context(model)
+    rng = np.random.default_rng(derive_seed(0, "mixup", 0))
+    share, partner = float(rng.beta(0.2, 0.2)), rng.permutation(16)
+    logits = model(share * some.x + (1 - share) * some.x[partner])
+    targets = share * nn.functional.one_hot(some.y, 2) + (1 - share) * nn.functional.one_hot(some.y[partner], 2)
+    expected = nn.functional.cross_entropy(logits, targets.float())
+    assert float(Mixup().losses(some, at)["mixup"].detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_mixup_replaces_the_clean_loss() -> None:
+    assert Mixup().clean_weight == 0
+    assert parse_defense(load_registry(), "mixup").recipe == parse_defense(load_registry(), "none").recipe
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("defense", ["trades", "consistency", "mixup", "pgd-at+mixup"])
+def test_each_objective_lowers_its_loss_and_gives_a_detector(defense: str, faces: Path, tmp_path: Path) -> None:
+    registry = load_registry()
+    data: Dataset = registry.component("dataset", f'folder(path="{faces}", size=64)').build()
+    data.prepare(str(tmp_path), Silent())
+    torch.manual_seed(0)
+    model = registry.component("model", TINY).build()
+    first, *others = defense.split("+")
+    plan = parse_defense(registry, "+".join([f"{first}(epochs=8, batch_size=16, lr=1e-2, start='', ema=0)", *others]))
+    outcome = train(
+        model, [component.build() for component in plan.components], plan.recipe, data, seed=0,
+        device=torch.device("cpu"), state_file=tmp_path / "s", progress=Silent(), title="",
+    )  # fmt: skip
+    losses = [sum(row["loss"][name] for name in row["loss"] if name in LOSSES) for row in outcome["log"]]
+    assert min(losses[-2:]) < losses[0]
+    assert max(row["validation"]["auc"] for row in outcome["log"]) > 0.8
+
+
+LOSSES = ("clean", "trades", "consistency", "mixup", "pgd")

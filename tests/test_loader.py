@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from dfbench.augment import crop_box, rotated, standard
 from dfbench.contracts import Sample, Split
 from dfbench.errors import DataError
 from dfbench.loader import Loader, check_pixels, stratified_order
@@ -74,6 +77,72 @@ def test_augmentation_flips_about_half_and_another_half_each_epoch() -> None:
     assert first != second
     (plain,) = Loader(Numbered(240), 240, CPU, train=True).epoch()
     assert not plain.x[:, 0, 0, 0].any()
+
+
+class Faces(Split):
+    """Smooth images of 40 x 32 pixels, each its own; every third is fake."""
+
+    samples: Sequence[Sample]
+
+    def __init__(self, count: int = 12) -> None:
+        self.samples = [Sample(f"s{i}", int(i % 3 == 0), f"v{i}") for i in range(count)]
+
+    def pixels(self, index: int, *, epoch: int = 0, seed: int = 0) -> np.ndarray[Any, Any]:
+        small = np.random.default_rng(index).integers(60, 200, (5, 4, 3), dtype=np.uint8)
+        return np.kron(small, np.ones((8, 8, 1), dtype=np.uint8))
+
+
+def augmented(batch_size: int, epoch: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    loader = Loader(Faces(), batch_size, CPU, train=True, seed=seed, augment="standard")
+    return {i: x for batch in loader.epoch(epoch) for i, x in zip(batch.ids, batch.x, strict=True)}
+
+
+def test_standard_augmentation_is_the_samples_own_whatever_the_batch() -> None:
+    one, other = augmented(12, 3), augmented(4, 3)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[i], other[i]) for i in one)
+
+
+def test_standard_augmentation_is_another_for_each_sample_epoch_and_seed() -> None:
+    one = augmented(12, 3)
+    for other in (augmented(12, 4), augmented(12, 3, seed=1)):
+        assert not any(torch.equal(one[i], other[i]) for i in one)
+
+
+def test_standard_augmentation_leaves_evaluation_alone() -> None:
+    plain, same = (Loader(Faces(), 12, CPU, augment=kind) for kind in ("none", "standard"))
+    assert torch.equal(next(plain.epoch()).x, next(same.epoch()).x)
+
+
+def test_standard_augmentation_keeps_shape_and_type_and_leaves_no_black_corners() -> None:
+    bright = np.full((40, 32, 3), 200, dtype=np.uint8)
+    for seed in range(20):
+        image = standard(bright, np.random.default_rng(seed))
+        assert image.shape == bright.shape
+        assert image.dtype == np.uint8
+        assert image.min() > 150
+
+
+@pytest.mark.parametrize("degrees", [-10.0, -3.0, 0.0, 7.0, 10.0])
+def test_a_rotated_image_is_the_image_turned_about_its_centre(degrees: float) -> None:
+    """A blob off the centre is found where trigonometry puts it, y downwards, counter-clockwise positive."""
+    rows, columns = torch.meshgrid(torch.arange(61.0), torch.arange(51.0), indexing="ij")
+    blob = torch.exp(-((rows - 30) ** 2 + (columns - 40) ** 2) / 8).expand(3, -1, -1)
+    turned = rotated(blob, degrees)[0]
+    assert turned.shape == (61, 51)
+    found = [float((turned * axis).sum() / turned.sum()) for axis in (rows, columns)]
+    angle = math.radians(degrees)
+    assert found == pytest.approx([30 - 15 * math.sin(angle), 25 + 15 * math.cos(angle)], abs=0.2)
+
+
+def test_a_crop_keeps_nine_tenths_of_the_area_and_lies_inside() -> None:
+    boxes = [crop_box(200, 160, np.random.default_rng(seed)) for seed in range(200)]
+    for top, left, height, width in boxes:
+        assert 0 <= top <= top + height <= 200
+        assert 0 <= left <= left + width <= 160
+        assert 0.89 * 200 * 160 <= height * width
+        assert 0.74 <= width / height <= 1.34
+    assert len(set(boxes)) > 100
 
 
 @pytest.mark.parametrize(

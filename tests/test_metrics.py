@@ -1,4 +1,4 @@
-"""The built-in metrics, against scikit-learn and against their definitions."""
+"""The built-in metrics of scores, against scikit-learn and against their definitions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dfbench.stats import bootstrap_weights
 from dfbench_metrics import rows
 from dfbench_metrics.plugin import dfbench_metrics
 
-SPECS = {spec.name: spec for spec in dfbench_metrics()}
+SPECS = {spec.name: spec for spec in dfbench_metrics() if spec.columns == ("label", "score")}
 
 
 def load(name):
@@ -176,7 +176,7 @@ def test_no_samples_and_scores_that_are_no_numbers_are_undefined(name):
 
 
 def test_shapes_that_do_not_belong_together_are_refused():
-    with pytest.raises(ValueError, match=r"y \(3,\), score \(3,\) and weight \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"y \(3,\), score \(3,\) and weight \(1, 2\) must"):
         load("auc")(np.array([0, 1, 1]), np.zeros(3), np.ones((1, 2)))
 
 

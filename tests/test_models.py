@@ -65,6 +65,29 @@ def test_cam_layer_gives_the_feature_map_that_the_logits_come_from(make):
     assert torch.autograd.grad(logits.sum(), maps[0])[0].abs().sum() > 0
 
 
+@pytest.mark.parametrize("make", [Hybrid, EfficientNet, lambda: EfficientNet(weights="none")])
+def test_shallow_layer_of_an_efficientnet_is_its_first_stage(make):
+    model = make().eval()
+    maps: list[Tensor] = []
+    model.get_submodule(model.shallow_layer).register_forward_hook(lambda module, args, output: maps.append(output))
+    model(images(1, 3, 224, 224))
+    assert [tuple(m.shape) for m in maps] == [(1, 16, 112, 112)]
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_efficientnet", "resnet10t"])
+def test_shallow_layer_of_a_timm_network_is_a_feature_map(name):
+    model = TimmClassifier(name, weights="none").eval()
+    maps: list[Tensor] = []
+    model.get_submodule(model.shallow_layer).register_forward_hook(lambda module, args, output: maps.append(output))
+    model(images(2, 3, 64, 64))
+    assert maps[0].shape[:2] == (2, model.backbone.net.feature_info[0]["num_chs"])
+    assert maps[0].ndim == 4
+
+
+def test_transformer_of_tokens_has_no_shallow_layer():
+    assert TimmClassifier("test_vit", weights="none").shallow_layer == ""
+
+
 def test_models_keep_the_contract_and_pickle(hybrid):
     assert isinstance(hybrid, Model)
     copy = pickle.loads(pickle.dumps(hybrid))

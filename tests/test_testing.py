@@ -91,7 +91,7 @@ def test_a_sound_attack_passes() -> None:
         (replace(attack("Noise"), params=(EPS, Param("steps", int, 1))), "does not take the declared parameters steps"),
         (replace(attack("Noise"), params=(replace(EPS, default=4 / 255),)), "but the spec says 0.0156"),
         (replace(attack("Noise"), params=(replace(EPS, default=REQUIRED),)), "but the spec says required"),
-        (MetricSpec("m", "planted:Noise", "one line"), r"must take \(y, score, weight\), not \(eps\)"),
+        (MetricSpec("m", "planted:Noise", "one line"), r"must take \(label, score, weight\), not \(eps\)"),
     ],
 )
 def test_a_spec_that_says_otherwise_than_its_target_is_named(spec: Spec, message: str) -> None:

@@ -14,7 +14,8 @@ from conftest import TINY
 
 from dfbench import checkpoint
 from dfbench.contracts import Batch, Dataset, Defense, Split, TrainContext
-from dfbench.errors import CheckpointError, DataError, TrainingError
+from dfbench.errors import CheckpointError, DataError, TrainingError, UsageError
+from dfbench.freeze import lies_within
 from dfbench.progress import Silent
 from dfbench.recipe import Recipe
 from dfbench.registry import load_registry
@@ -85,6 +86,38 @@ def test_without_a_validation_split_the_last_epoch_is_kept(data: Dataset, tmp_pa
     assert [row["validation"] for row in outcome["log"]] == [{}] * 3
     last = torch.load(tmp_path / "s", weights_only=True)["average"]
     assert all(torch.equal(tensor, last[name]) for name, tensor in model.state_dict().items())
+
+
+def test_training_stops_when_validation_has_not_improved_for_as_long_as_the_patience(
+    data: Dataset, tmp_path: Path
+) -> None:
+    """At a learning rate of nearly 0 every epoch ties with the first: no epoch is better."""
+    _, outcome = run(data, tmp_path / "s", [Defense()], epochs=9, lr=1e-12, freeze_bn=True, patience=2)
+    assert len(outcome["log"]) == 3
+    assert outcome["stopped_early"] is True
+    assert [row.get("stopped_early", False) for row in outcome["log"]] == [False, False, True]
+
+
+def test_a_training_that_keeps_improving_uses_all_its_epochs(data: Dataset, tmp_path: Path) -> None:
+    _, free = run(data, tmp_path / "a", [Defense()], epochs=4)
+    model, patient = run(data, tmp_path / "b", [Defense()], epochs=4, patience=3)
+    assert [row["validation"] for row in patient["log"]] == [row["validation"] for row in free["log"]]
+    assert patient["stopped_early"] is False
+    assert "stopped_early" not in patient["log"][-1]
+
+
+def test_a_training_that_stopped_early_stays_stopped_when_it_is_run_again(data: Dataset, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"epochs": 9, "lr": 1e-12, "freeze_bn": True, "patience": 2}
+    model, outcome = run(data, tmp_path / "s", [Defense()], **settings)
+    again, same = run(data, tmp_path / "s", [Defense()], model=tiny(seed=99), **settings)
+    assert same["log"] == outcome["log"]
+    assert same["stopped_early"] is True
+    assert torch.equal(weights(model), weights(again))
+
+
+def test_patience_needs_a_validation_split(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="patience=2 needs a validation split, and the training data has none"):
+        run(Unvalidated(data), tmp_path / "s", [Defense()], patience=2)
 
 
 @pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "freeze_bn": True, "schedule": "hold"}])
@@ -189,6 +222,39 @@ def test_frozen_batch_norm_keeps_its_statistics(data: Dataset, tmp_path: Path) -
     free, _ = run(data, tmp_path / "b", [Defense()], epochs=1)
     assert torch.equal(statistics(frozen), before)
     assert not torch.equal(statistics(free), before)
+
+
+FROZEN = "backbone.net.conv_stem, backbone.net.blocks.0"
+
+
+def test_frozen_parts_keep_their_weights_and_statistics_and_the_rest_learns(data: Dataset, tmp_path: Path) -> None:
+    before = {name: tensor.clone() for name, tensor in tiny().state_dict().items()}
+    model, _ = run(data, tmp_path / "s", [dual(steps=1)], epochs=1, freeze=FROZEN, ema=0.9)
+    prefixes = ("backbone.net.conv_stem.", "backbone.net.blocks.0.")
+    kept = {name for name, tensor in model.state_dict().items() if torch.equal(tensor, before[name])}
+    assert {name for name in before if name.startswith(prefixes)} <= kept
+    assert {name for name, _ in model.named_parameters() if not name.startswith(prefixes)}.isdisjoint(kept)
+    assert "backbone.net.bn1.running_mean" not in kept
+
+
+def test_a_frozen_prefix_ends_at_a_dot() -> None:
+    assert lies_within("blocks.1.conv.weight", ("blocks.1",))
+    assert not lies_within("blocks.10.conv.weight", ("blocks.1",))
+
+
+def test_a_frozen_prefix_that_names_nothing_gets_a_suggestion(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"freeze='backbone.net.stem' begins .* did you mean .*'backbone.net"):
+        run(data, tmp_path / "s", [Defense()], freeze="backbone.net.conv_stem,backbone.net.stem")
+
+
+def test_a_model_frozen_as_a_whole_is_an_error(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="freeze='backbone' leaves no parameter of the model to train"):
+        run(data, tmp_path / "s", [Defense()], freeze="backbone")
+
+
+def test_two_objectives_that_add_a_loss_of_the_same_name_are_an_error(data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="two parts of the defense add a loss called 'pgd'"):
+        run(data, tmp_path / "s", [dual(steps=1), dual(steps=1)], epochs=1)
 
 
 def test_the_gradient_is_clipped_before_the_step(data: Dataset, tmp_path: Path) -> None:

@@ -144,3 +144,58 @@ def test_of_training_works_in_full_precision_inside_autocast() -> None:
         logits = view(x)
     assert logits.dtype == torch.float32
     assert torch.equal(logits, model(x))
+
+
+def test_a_gradient_at_images_that_were_seen_before_is_not_computed_again() -> None:
+    view, x = ModelView(small_detector()), noise_images(4)
+    calls: list[int] = []
+    view.module.register_forward_hook(lambda *_: calls.append(1))
+    with view.remembering():
+        first, again = (view.gradient(x.clone(), torch.tensor([0, 1, 0, 1])) for _ in range(2))
+    assert len(calls) == 1
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert (view.forwards, view.backwards) == (8, 8)
+
+
+def test_other_images_and_other_labels_are_no_memories() -> None:
+    view, x, y = ModelView(small_detector()), noise_images(4), torch.tensor([0, 1, 0, 1])
+    moved = x.clone()
+    moved[3, 2, 1, 0] += 1e-3
+    with view.remembering():
+        for images, labels in ((x, y), (moved, y), (x, 1 - y)):
+            expected = ModelView(small_detector()).gradient(images, labels)[1]
+            assert torch.equal(view.gradient(images, labels)[1], expected)
+
+
+def test_what_an_attack_does_to_its_gradient_is_not_remembered() -> None:
+    view, x, y = ModelView(small_detector()), noise_images(4), torch.tensor([0, 1, 0, 1])
+    with view.remembering():
+        kept = view.gradient(x, y)[1].clone()
+        view.gradient(x, y)[1].zero_()
+        images = x.clone()
+        view.gradient(images, y)
+        images.zero_()
+        assert torch.equal(view.gradient(x, y)[1], kept)
+
+
+def test_the_oldest_memory_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    view, y = ModelView(small_detector()), torch.tensor([0, 1, 0, 1])
+    images = [noise_images(4, seed=seed) for seed in range(3)]
+    monkeypatch.setattr("dfbench.view.REMEMBERED", 2 * 2 * images[0].nbytes)
+    calls: list[int] = []
+    view.module.register_forward_hook(lambda *_: calls.append(1))
+    with view.remembering():
+        for x in (images[0], images[1], images[0], images[2], images[0], images[1]):
+            view.gradient(x, y)
+    assert len(calls) == 4
+
+
+def test_nothing_is_remembered_beyond_the_batch() -> None:
+    view, x, y = ModelView(small_detector()), noise_images(4), torch.tensor([0, 1, 0, 1])
+    calls: list[int] = []
+    view.module.register_forward_hook(lambda *_: calls.append(1))
+    with view.remembering():
+        view.gradient(x, y)
+    view.gradient(x, y)
+    assert len(calls) == 2

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dfbench.contracts import SPLITS, DefenseSpec
 from dfbench.errors import UsageError, did_you_mean
-from dfbench.grammar import format_expr, parse_sum
+from dfbench.grammar import format_expr, format_value, parse_sum
 from dfbench.keys import digest
 from dfbench.names import file_name
 from dfbench.recipe import RECIPE_NAMES, Recipe, recipe_params
@@ -48,6 +48,8 @@ class Scenario:
     attack: Component | None
     corruption: Component | None
     given_name: str = ""
+    family: str = ""
+    """What the user called all rows that one entry with lists of values gave, e.g. a sweep of eps."""
 
     @property
     def name(self) -> str:
@@ -96,6 +98,8 @@ class RunConfig:
     seed: int
     allow_leak: bool = False
     """Train although the splits leak; tables and record then say so. Changes no result, and is part of no cache key."""
+    cam: bool = False
+    """Also measure how the detectors' Grad-CAM maps change under attacks and corruptions."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,7 @@ class SweepConfig:
             "split": one.split,
             "seeds": list(self.seeds),
             "allow_leak": one.allow_leak,
+            "cam": one.cam,
             "tables": [
                 {"name": table.name, "template": table.template.label, "scenarios": list(table.scenarios)}
                 for table in self.tables
@@ -164,8 +169,16 @@ class SweepConfig:
         return digest(self.as_dict())[:8]
 
 
-def parse_defense(registry: Registry, text: str, _seen: tuple[str, ...] = ()) -> DefensePlan:
+def parse_defense(
+    registry: Registry, text: str, common: Mapping[str, Any] | None = None, _seen: tuple[str, ...] = ()
+) -> DefensePlan:
     """Resolve ``dual+pim(alpha=0.5)``: the first component's parameters may hold the recipe's.
+
+    Args:
+        registry: where components are found.
+        text: as the user wrote it.
+        common: recipe parameters of every defense, also of those that another one starts from, as if they were written
+            in each that does not set them itself.
 
     Raises:
         UsageError: unknown or ill-typed component or parameter, or a start that leads back to itself.
@@ -181,13 +194,15 @@ def parse_defense(registry: Registry, text: str, _seen: tuple[str, ...] = ()) ->
         own = {param.name for param in spec.params}
         if misplaced := [name for name in expr.params if position and name in RECIPE_NAMES - own]:
             raise UsageError(f"{misplaced[0]!r} belongs to the training recipe: write it in the first part of {text!r}")
+        if position == 0:
+            expr = replace(expr, params={**(common or {}), **expr.params})
         bound = bind(expr, (*spec.params, *shared), f"defense {expr.name!r}")
         if position == 0:
             recipe = Recipe(**{param.name: bound[param.name] for param in shared})
         given = {p.name: bound[p.name] for p in (*spec.params, *shared) if bound[p.name] != default_of(p)}
         components.append(Component(registered, {name: bound[name] for name in bound if name in own}))
         labels.append(format_expr(expr.name, given))
-    start = parse_defense(registry, recipe.start, (*_seen, text)) if recipe.start else None
+    start = parse_defense(registry, recipe.start, common, (*_seen, text)) if recipe.start else None
     return DefensePlan("+".join(labels), tuple(components), recipe, start)
 
 
@@ -202,25 +217,31 @@ def build_config(
     split: str = "test",
     seeds: Sequence[int] = (0,),
     allow_leak: bool = False,
+    cam: bool = False,
+    recipe: Mapping[str, Any] | None = None,
     tables: Sequence[tuple[str, str, Sequence[str]]] = (),
 ) -> SweepConfig:
     """Resolve and validate everything by name; the baseline defense and the clean scenario are added for comparison.
 
     Args:
-        scenarios: attack, corruption and name (or "") of each.
+        scenarios: attack, corruption and name (or "") of each. A parameter with a list of values stands for one row
+            for each, ``fgsm(eps=[0.001, 0.005])``; the row without the attack is then always there, to measure from.
+        recipe: training parameters of every defense, unless it sets them itself.
         data: data sets to train on, each for itself.
         eval_data: data sets to evaluate on; without any, detectors are evaluated on the one they were trained on.
         tables: name, template and scenarios (none: all) of each.
-        registry, models, defenses, split, seeds, allow_leak: as the command line has them.
+        registry, models, defenses, split, seeds, allow_leak, cam: as the command line has them.
 
     Raises:
         UsageError: anything unknown, ill-typed, out of range, or named twice.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
-    plans = [parse_defense(registry, text) for text in defenses]
+    if unknown := [name for name in recipe or {} if name not in RECIPE_NAMES]:
+        raise UsageError(f"the recipe has no parameter {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}")
+    plans = [parse_defense(registry, text, recipe) for text in defenses]
     if not any(plan.is_baseline for plan in plans):
-        plans.insert(0, parse_defense(registry, BASELINE))
+        plans.insert(0, parse_defense(registry, BASELINE, recipe))
     rows = _scenarios(registry, scenarios)
     # By label: what is asked for twice, in whatever spelling, is run once.
     trained = {c.label: c for c in (registry.component("dataset", text) for text in data)}
@@ -234,43 +255,66 @@ def build_config(
         split,
         0,
         allow_leak,
+        cam,
     )
     runs = [
         replace(one, data=component, eval_data=tuple(tested.values()) or (component,), seed=seed)
         for component in trained.values()
         for seed in dict.fromkeys(seeds)
     ]
-    return SweepConfig(tuple(runs), _tables(registry, tables, [row.name for row in rows]))
+    return SweepConfig(tuple(runs), _tables(registry, tables, rows))
 
 
 def _scenarios(registry: Registry, asked: Sequence[tuple[str, str, str]]) -> tuple[Scenario, ...]:
     """The scenarios as asked for, each once, the clean one first where it was not asked for."""
     rows: dict[tuple[str, str], Scenario] = {}
-    for attack, corruption, name in [(NONE, NONE, ""), *asked]:
-        row = Scenario(
-            None if attack == NONE else registry.component("attack", attack),
-            None if corruption == NONE else registry.component("corruption", corruption),
-            name,
-        )
+    for row in [Scenario(None, None), *(row for entry in asked for row in _rows(registry, *entry))]:
         known = rows.get((row.attack_label, row.corruption_label), row)
-        if known.given_name and name and known.given_name != name:
-            raise UsageError(f"the scenarios {known.given_name!r} and {name!r} are the same: keep one of them")
-        rows[row.attack_label, row.corruption_label] = row if name else known
+        if known.given_name and row.given_name and known.given_name != row.given_name:
+            raise UsageError(f"the scenarios {known.given_name!r} and {row.given_name!r} are the same: keep one")
+        rows[row.attack_label, row.corruption_label] = row if row.given_name else known
     names = [row.name for row in rows.values()]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"two different scenarios are called {twice[0]!r}: give each a name of its own")
     return tuple(rows.values())
 
 
+def _rows(registry: Registry, attack: str, corruption: str, name: str) -> Iterator[Scenario]:
+    """The scenarios of one entry: several where a parameter has a list of values."""
+    attacks = [None] if attack == NONE else registry.variants("attack", attack)
+    corruptions = [None] if corruption == NONE else registry.variants("corruption", corruption)
+    for after, of_corruption in zip(corruptions, _what_varies(corruptions), strict=True):
+        if len(attacks) > 1:
+            yield Scenario(None, after)  # a sweep of eps is measured at 0 too
+        for before, of_attack in zip(attacks, _what_varies(attacks), strict=True):
+            what = ", ".join(filter(None, (of_attack, of_corruption)))
+            if name and what:
+                yield Scenario(before, after, f"{name} {what}", name)
+            else:
+                yield Scenario(before, after, name)
+
+
+def _what_varies(components: Sequence[Component | None]) -> list[str]:
+    """For each of the variants of a component, the parameters in which they differ: ``eps=0.001``."""
+    params = [component.params if component else {} for component in components]
+    varied = [name for name in params[0] if len({str(one[name]) for one in params}) > 1]
+    return [", ".join(f"{name}={format_value(one[name])}" for name in varied) for one in params]
+
+
 def _tables(
-    registry: Registry, asked: Sequence[tuple[str, str, Sequence[str]]], known: Sequence[str]
+    registry: Registry, asked: Sequence[tuple[str, str, Sequence[str]]], rows: Sequence[Scenario]
 ) -> tuple[NamedTable, ...]:
+    known: dict[str, list[str]] = {row.name: [row.name] for row in rows}
+    for row in rows:
+        if row.family:
+            known.setdefault(row.family, []).append(row.name)
     tables: dict[str, NamedTable] = {}
     for name, template, scenarios in asked:
-        if twin := next((known for known in tables if file_name(known) == file_name(name)), None):
+        if twin := next((other for other in tables if file_name(other) == file_name(name)), None):
             raise UsageError(f"the tables {twin!r} and {name!r} would have the same files: give each a name of its own")
         if unknown := [scenario for scenario in scenarios if scenario not in known]:
             hint = did_you_mean(unknown[0], known)
             raise UsageError(f"the table {name!r} asks for the scenario {unknown[0]!r}: {hint}")
-        tables[name] = NamedTable(name, registry.component("table", template), tuple(scenarios))
+        shown = tuple(row for scenario in scenarios for row in known[scenario])
+        tables[name] = NamedTable(name, registry.component("table", template), shown)
     return tuple(tables.values())

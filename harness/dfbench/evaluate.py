@@ -1,13 +1,15 @@
 """Evaluation cells: one checkpoint under one attack and one corruption, as scores per sample.
 
-The attacked images of a batch are made once and shared by every corruption that still has to be scored.
+The attacked images of a batch are made once and shared by every corruption that still has to be scored; attacks that
+begin at the clean images are scored together and share their gradients.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,20 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dfbench.attention import Attention
 from dfbench.contracts import Attack, Batch, Corruption, LearnedAttack, Progress, Split
 from dfbench.errors import ContractError, StorageError
 from dfbench.loader import Loader
 from dfbench.rng import SampleRng, derive_seed
+from dfbench.store import write_atomic
 from dfbench.threat import checked, checked_corruption
 from dfbench.view import ModelView
 
 FIT_BATCH = 32
 """Batch size of the fit of learned attacks: it decides what they learn, so it is no option of how a run is done."""
+
+SAVE_SECONDS = 30
+"""How often a scoring keeps what it has, so that an interruption costs no more than that."""
 
 SCORES = "scores.parquet"
 COST = "cost.json"
@@ -59,10 +66,24 @@ def fit_attack(
     attack.fit(ModelView(model), batches, seed, progress)
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What happens to the images before they are scored: an attack, then a corruption; None where there is none."""
+
+    attack_label: str
+    attack: Attack | None
+    corruption_label: str
+    corruption: Corruption | None
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing happens to them."""
+        return self.attack is None and self.corruption is None
+
+
 def score_cells(
     model: nn.Module,
-    attack: Attack | None,
-    corruptions: Mapping[str, Corruption | None],
+    scenes: Sequence[Scene],
     split: Split,
     *,
     batch_size: int,
@@ -70,66 +91,153 @@ def score_cells(
     device: torch.device,
     progress: Progress,
     title: str,
-    attack_label: str = "",
-) -> tuple[dict[str, CellScores], dict[str, Exception]]:
-    """Score a split under one attack, then each corruption.
+    attention: Attention | None = None,
+    partial: Path | None = None,
+) -> tuple[dict[Scene, CellScores], dict[Scene, Exception]]:
+    """Score a split in several scenes.
+
+    The attacked images of a batch are made once for all corruptions, and attacks share the gradients that they take at
+    the same images.
 
     Args:
         model: the detector, in evaluation mode on ``device``. Scores come from it exactly as it is; the attack sees
             a prepared copy that is equal up to float rounding.
-        attack: None for clean images.
-        corruptions: by label; None for no corruption.
-        title, attack_label: how progress and errors name the work.
         split, batch_size, seed, device: the samples, and how they are run. The batch size does not change a result.
+        progress, title: how the work is shown.
+        attention: the detector's on the clean images of the split, to also measure how it changes.
+        partial: a file that keeps what is scored so far, and from which an interrupted scoring goes on.
 
     Returns:
-        By corruption label, the scores and, apart, the errors of corruptions that failed (the others go on). A frame
-        has ``id, video, identities, manipulation, label, score, logit_real, logit_fake, linf, l2`` per sample, where
-        the norms are of the attack's perturbation.
-
-    Raises:
-        ContractError: a post-condition of the attack failed; the message names it and the measured value.
+        The scores and, apart, the errors of scenes that failed (the others go on). A frame has ``id, video,
+        identities, manipulation, label, score, logit_real, logit_fake, linf, l2`` per sample, where the norms are of
+        the attack's perturbation, and with ``attention`` what its ``columns`` gives, but for clean images.
     """
-    view = ModelView(model)
-    failures: dict[str, Exception] = {}
-    rows: dict[str, list[pd.DataFrame]] = {label: [] for label in corruptions}
-    seconds = dict.fromkeys(corruptions, 0.0)
-    with progress.task(title, len(split.samples)) as advance:
-        for batch in Loader(split, batch_size, device).epoch():
-            started = time.perf_counter()
+    scorer = _Scorer(model, scenes, seed, attention)
+    done = scorer.resume(partial) if partial else 0
+    saved = time.monotonic()
+    try:
+        with progress.task(title, len(split.samples)) as advance:
+            advance(done)
+            for batch in Loader(split, batch_size, device, first=done).epoch():
+                scorer.score(batch)
+                done += len(batch.ids)
+                advance(len(batch.ids))
+                if partial and time.monotonic() - saved > SAVE_SECONDS:
+                    scorer.save(partial, done)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        if partial and done:
+            scorer.save(partial, done)
+        raise
+    return scorer.finish(sample_info(split)), scorer.failures
+
+
+class _Scorer:
+    """The scores of a split so far, scene by scene."""
+
+    def __init__(self, model: nn.Module, scenes: Sequence[Scene], seed: int, attention: Attention | None) -> None:
+        self.model, self.scenes, self.seed, self.attention = model, list(scenes), seed, attention
+        self.view = ModelView(model)
+        self.failures: dict[Scene, Exception] = {}
+        self.rows: dict[Scene, list[pd.DataFrame]] = {scene: [] for scene in scenes}
+        self.costs: dict[Scene, list[float]] = {scene: [0.0, 0, 0] for scene in scenes}
+        """Seconds, forward and backward passes."""
+
+    def score(self, batch: Batch) -> None:
+        """Score one batch in every scene that has not failed; all of it or, if interrupted, nothing of it."""
+        groups: dict[str, list[Scene]] = {}
+        for scene in self.scenes:
+            if scene not in self.failures:
+                groups.setdefault(scene.attack_label, []).append(scene)
+        found: dict[Scene, tuple[pd.DataFrame, list[float]]] = {}
+        with self.view.remembering() if len(groups) > 1 else nullcontext():
+            for group in groups.values():
+                found |= self._score_attack(batch, group)
+        for scene, (frame, cost) in found.items():
+            self.rows[scene].append(frame)
+            self.costs[scene] = [sum(pair) for pair in zip(self.costs[scene], cost, strict=True)]
+
+    def _score_attack(self, batch: Batch, group: list[Scene]) -> dict[Scene, tuple[pd.DataFrame, list[float]]]:
+        """Scores and costs of the scenes of one attack, on images that are made once."""
+        attack, before = group[0].attack, (self.view.forwards, self.view.backwards)
+        started = time.perf_counter()
+        try:
             x = batch.x
             if attack is not None:
-                rng = SampleRng(derive_seed(seed, "attack"), batch.ids)
-                x = checked(attack, view, batch.x, batch.y, rng, name=attack_label)
-            delta = (x - batch.x).flatten(1)
-            norms = {"linf": delta.abs().amax(1).cpu().numpy(), "l2": delta.norm(dim=1).cpu().numpy()}
-            shared = time.perf_counter() - started
-            for label, corruption in corruptions.items():
-                if label in failures:
-                    continue
-                started = time.perf_counter()
-                try:
-                    seen = x
-                    if corruption is not None:
-                        rng = SampleRng(derive_seed(seed, "corruption"), batch.ids)
-                        seen = checked_corruption(corruption, x, rng, name=label)
-                    rows[label].append(_frame(batch, _logits(model, seen), norms))
-                except Exception as error:
-                    failures[label] = error
-                seconds[label] += shared + time.perf_counter() - started
-            advance(len(batch.ids))
-    info = sample_info(split)
-    scores = {
-        label: CellScores(
-            info.merge(pd.concat(frames, ignore_index=True), on="id", validate="one_to_one"),
-            seconds[label],
-            view.forwards + len(info),
-            view.backwards,
-        )
-        for label, frames in rows.items()
-        if label not in failures
-    }
-    return scores, failures
+                rng = SampleRng(derive_seed(self.seed, "attack"), batch.ids)
+                x = checked(attack, self.view, batch.x, batch.y, rng, name=group[0].attack_label)
+        except Exception as error:
+            self.failures.update(dict.fromkeys(group, error))
+            return {}
+        delta = (x - batch.x).flatten(1)
+        norms = {"linf": delta.abs().amax(1).cpu().numpy(), "l2": delta.norm(dim=1).cpu().numpy()}
+        made = time.perf_counter() - started
+        passes = [self.view.forwards - before[0] + len(x), self.view.backwards - before[1]]
+        found = {}
+        for scene in group:
+            started = time.perf_counter()
+            try:
+                frame = self._frame(batch, x, scene, norms)
+                found[scene] = (frame, [made + time.perf_counter() - started, *passes])
+            except Exception as error:
+                self.failures[scene] = error
+        return found
+
+    def _frame(self, batch: Batch, x: Tensor, scene: Scene, norms: Mapping[str, Any]) -> pd.DataFrame:
+        if scene.corruption is not None:
+            rng = SampleRng(derive_seed(self.seed, "corruption"), batch.ids)
+            x = checked_corruption(scene.corruption, x, rng, name=scene.corruption_label)
+        logits = _logits(self.model, x)
+        found = {
+            "id": batch.ids,
+            "label": batch.y.cpu().numpy().astype("int8"),
+            # In double precision: two logits far apart must not tie at a score of exactly 1.
+            "score": logits.double().softmax(1)[:, 1].numpy(),
+            "logit_real": logits[:, 0].numpy(),
+            "logit_fake": logits[:, 1].numpy(),
+            **norms,
+        }
+        if self.attention is not None and not scene.clean:
+            found |= self.attention.columns(x, batch.ids, logits)
+        return pd.DataFrame(found)
+
+    def finish(self, info: pd.DataFrame) -> dict[Scene, CellScores]:
+        """The scores of the scenes that did not fail, with what is known of the samples."""
+        return {
+            scene: CellScores(
+                info.merge(pd.concat(frames, ignore_index=True), on="id", validate="one_to_one"),
+                self.costs[scene][0],
+                int(self.costs[scene][1]),
+                int(self.costs[scene][2]),
+            )
+            for scene, frames in self.rows.items()
+            if scene not in self.failures
+        }
+
+    # --- interruptions -----------------------------------------------------------------------------------------
+
+    def save(self, path: Path, done: int) -> None:
+        """Keep what is scored so far; nothing where a scene has failed, which is tried again from the start."""
+        if self.failures:
+            return
+        frames = [pd.concat(self.rows[scene]).assign(scene=number) for number, scene in enumerate(self.scenes)]
+        rows = pd.concat(frames, ignore_index=True)
+        rows.attrs = {"done": done, "costs": list(self.costs.values())}
+        write_atomic(path, lambda temporary: rows.to_parquet(temporary, index=False))
+
+    def resume(self, path: Path) -> int:
+        """Take up what :meth:`save` kept; the number of samples that are scored."""
+        if not path.is_file():
+            return 0
+        try:
+            rows = pd.read_parquet(path)
+            done, costs = int(rows.attrs["done"]), rows.attrs["costs"]
+        except (OSError, ValueError, KeyError):
+            return 0  # damaged: scored again, nothing else depends on it
+        for number, (scene, cost) in enumerate(zip(self.scenes, costs, strict=True)):
+            self.rows[scene] = [rows[rows["scene"] == number].drop(columns="scene")]
+            self.costs[scene] = cost
+        return done
 
 
 def sample_info(split: Split) -> pd.DataFrame:
@@ -150,20 +258,6 @@ def _logits(model: nn.Module, x: Tensor) -> Tensor:
     if not bool(torch.isfinite(logits).all()):
         raise ContractError("the model gave NaN or infinite logits: its weights or its input are damaged")
     return logits.cpu()
-
-
-def _frame(batch: Batch, logits: Tensor, norms: Mapping[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "id": batch.ids,
-            "label": batch.y.cpu().numpy().astype("int8"),
-            # In double precision: two logits far apart must not tie at a score of exactly 1.
-            "score": logits.double().softmax(1)[:, 1].numpy(),
-            "logit_real": logits[:, 0].numpy(),
-            "logit_fake": logits[:, 1].numpy(),
-            **norms,
-        }
-    )
 
 
 def save_cell(folder: Path, cell: CellScores, *, note: str, corruption_label: str) -> None:

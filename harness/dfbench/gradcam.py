@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dfbench.errors import ContractError
@@ -57,8 +58,9 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
             raise ContractError(
                 f"the CAM layer {name!r} must give one map (B, C, h, w) in a forward pass, but it {got}"
             )
-        chosen = logits.gather(1, target[:, None]).sum()
-        (gradient,) = torch.autograd.grad(chosen, leaves[0])
+        # As weights of the logits, not as indices to gather: those could not have been made in inference mode.
+        chosen = F.one_hot(target, logits.shape[1]).to(logits)
+        (gradient,) = torch.autograd.grad(logits, leaves[0], chosen)
     return _maps(leaves[0].detach().float(), gradient.float(), name)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dfbench.augment import standard
 from dfbench.contracts import FAKE, REAL, Batch, Split
 from dfbench.errors import DataError
 from dfbench.rng import derive_seed
@@ -52,7 +53,9 @@ class Loader:
         device: where the batches go.
         train: shuffle (stratified by class) and augment, anew for each epoch.
         seed: with the epoch, decides order, augmentation and any fakes drawn anew.
-        augment: ``none`` or ``flip`` (horizontal, half of the images, real and fake alike).
+        first: samples at the beginning that are left out, in evaluation.
+        augment: ``none``, ``flip`` (horizontal, half of the images), or ``standard`` (:mod:`dfbench.augment`); real and
+            fake alike.
     """
 
     def __init__(
@@ -64,21 +67,23 @@ class Loader:
         train: bool = False,
         seed: int = 0,
         augment: str = "none",
+        first: int = 0,
     ) -> None:
         self.split, self.device = split, device
         self.train, self.seed, self.augment = train, seed, augment
         self.labels = np.array([sample.label for sample in split.samples], dtype=np.int64)
         self.batch_size = min(batch_size, max(1, len(self.labels)))
+        self.first = first
         self._shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         """Batches per epoch."""
-        n = len(self.labels)
+        n = len(self.labels) - self.first
         return n // self.batch_size if self.train else -(-n // self.batch_size)
 
     def epoch(self, epoch: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, in their deterministic order."""
-        order = np.arange(len(self.labels))
+        order = np.arange(self.first, len(self.labels))
         if self.train:
             order = stratified_order(self.labels, np.random.default_rng(derive_seed(self.seed, "order", epoch)))
         chunks = [order[i * self.batch_size : (i + 1) * self.batch_size] for i in range(len(self))]
@@ -106,6 +111,8 @@ class Loader:
         sample_id = self.split.samples[index].id
         pixels = check_pixels(self.split.pixels(index, epoch=epoch, seed=self.seed), sample_id, self._shape)
         self._shape = pixels.shape
-        if self.train and self.augment == "flip" and derive_seed(self.seed, "flip", epoch, sample_id) % 2:
+        if self.train and self.augment != "none" and derive_seed(self.seed, "flip", epoch, sample_id) % 2:
             pixels = pixels[:, ::-1]
+        if self.train and self.augment == "standard":
+            pixels = standard(pixels, np.random.default_rng(derive_seed(self.seed, "augment", epoch, sample_id)))
         return pixels

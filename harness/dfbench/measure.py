@@ -100,8 +100,9 @@ def measure(
     """Every metric on the scores of several cells that hold the same samples.
 
     Args:
-        metrics: the metrics.
-        frames: per cell ``video, label, score`` in one order of samples; clusters are the videos.
+        metrics: the metrics; one whose columns a frame lacks is left out of its cell.
+        frames: per cell ``video`` and what metrics are computed from (``label, score``, ...), in one order of samples;
+            clusters are the videos.
         replicates: bootstrap replicates; 0 for values without intervals.
 
     Raises:
@@ -123,10 +124,14 @@ def measure(
 
 def _measure(metrics: Sequence[Component], frame: pd.DataFrame, weights: Array) -> Measured:
     measured = Measured(len(frame))
-    y, score = frame["label"].to_numpy(), frame["score"].to_numpy()
     for metric in metrics:
-        name, directed = metric.spec.name, _has_direction(metric)
-        rows, reason = _rows(metric, y, score, weights if directed else weights[:1])
+        spec = metric.spec
+        assert isinstance(spec, MetricSpec)
+        if not set(spec.columns) <= set(frame.columns):
+            continue
+        name, directed = spec.name, spec.higher_is_better is not None  # only then an interval means something
+        columns = [frame[column].to_numpy() for column in spec.columns]
+        rows, reason = _rows(metric, columns, weights if directed else weights[:1])
         measured.metrics[name] = None if reason else float(rows[0])
         if reason:
             measured.undefined[name] = reason
@@ -135,11 +140,11 @@ def _measure(metrics: Sequence[Component], frame: pd.DataFrame, weights: Array) 
     return measured
 
 
-def _rows(metric: Component, y: Array, score: Array, weights: Array) -> tuple[Array, str]:
+def _rows(metric: Component, columns: Sequence[Array], weights: Array) -> tuple[Array, str]:
     """The metric's value for each row of the weights, or why it has none."""
     nothing = np.array([])
     try:
-        rows = np.asarray(metric.load()(y, score, weights), dtype=float)
+        rows = np.asarray(metric.load()(*columns, weights), dtype=float)
     except MetricUndefined as reason:
         return nothing, str(reason)
     except Exception as error:
@@ -149,11 +154,6 @@ def _rows(metric: Component, y: Array, score: Array, weights: Array) -> tuple[Ar
     if not np.isfinite(rows[0]):
         return nothing, "the metric gave no finite number"
     return rows, ""
-
-
-def _has_direction(metric: Component) -> bool:
-    """Whether more or less of it is better, so that an interval and a difference mean something."""
-    return isinstance(metric.spec, MetricSpec) and metric.spec.higher_is_better is not None
 
 
 def interval(rows: Array) -> list[float] | None:

@@ -53,3 +53,21 @@ def finite_gradient(gradient: GradientFn, x: Tensor, y: Tensor) -> Tensor:
             "follow it: check the model's weights and arithmetic (a NaN weight, a division by zero, half precision)"
         )
     return grad
+
+
+def gradient_of(model: Callable[[Tensor], Tensor], loss: Callable[[Tensor, Tensor], Tensor]) -> GradientFn:
+    """The gradient of any loss of the logits, for :func:`pgd` to follow in place of the cross-entropy.
+
+    Args:
+        model: differentiable logits (B, 2) of images (B, 3, H, W), e.g. a ``ModelView``.
+        loss: (logits (B, 2), the labels that ``pgd`` is given) -> loss per sample (B,).
+    """
+
+    def gradient(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        x = x.detach().requires_grad_(True)
+        with torch.enable_grad():
+            value = loss(model(x), y)
+            (grad,) = torch.autograd.grad(value.sum(), x)
+        return value.detach(), grad
+
+    return gradient

@@ -25,7 +25,9 @@ class Recipe:
     label_smoothing: float = 0.05
     clip: float = 1.0
     freeze_bn: bool = False
+    freeze: str = ""
     ema: float = 0.0
+    patience: int = 0
     augment: str = "flip"
     precision: str = "auto"
     start: str = ""
@@ -41,15 +43,23 @@ _HELP = {
     "label_smoothing": ("label smoothing of the cross-entropy", 0.0, 0.9),
     "clip": ("gradient norm clipping; 0 turns it off", 0.0, 1000.0),
     "freeze_bn": ("keep batch-norm statistics as they were at the start",),
+    "freeze": (
+        "parts that are not trained, batch-norm statistics included: prefixes of parameter names at their dots, "
+        'separated by commas, e.g. "backbone.net.conv_stem,backbone.net.blocks.0"',
+    ),
     "ema": ("decay of a moving average of the weights, which is then what is kept; 0 turns it off", 0.0, 1.0),
-    "augment": ("augmentation of training images, both classes alike",),
+    "patience": ("epochs without a better validation score after which training stops; 0: never", 0, 10000),
+    "augment": (
+        "augmentation of training images, both classes alike: flip (horizontal), or standard (random resized crop of "
+        "at least 0.9 of the area, flip, colour jitter 0.1, 0.1, 0.1, 0.05, rotation within 10 degrees)",
+    ),
     "precision": ("arithmetic of training: fp32, bf16, fp16 (with a gradient scaler); auto: bf16 on CUDA, else fp32",),
     "start": ('start from the checkpoint of this defense, e.g. "none"; empty: from the model\'s own weights',),
 }
 _CHOICES = {
     "optimizer": ("adamw", "adam"),
     "schedule": ("cosine", "hold", "constant"),
-    "augment": ("none", "flip"),
+    "augment": ("none", "flip", "standard"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
 

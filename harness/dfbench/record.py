@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from dfbench.checkpoint import load_metadata
 from dfbench.comparisons import Comparisons, attack_success, comparisons, over_seeds
 from dfbench.config import SweepConfig
 from dfbench.environment import environment
+from dfbench.epscurves import eps_curves
 from dfbench.measure import LEVEL, REPLICATES, Levels, Measured, measure_levels
 from dfbench.outputs import FileNames, in_order
 from dfbench.recordfile import SCHEMA_VERSION
@@ -33,7 +34,9 @@ def build_record(
     levels = _measure(registry, cells, tested.values())
     rows = [_cell(cell, config.runs[0].split, found, levels) for cell in cells]
     name = FileNames(config)
-    training = [_training(name, *one) for outcome in outcomes for one in outcome.checkpoints.items()]
+    training = [
+        _training(name, *one, outcome.checkpoints) for outcome in outcomes for one in outcome.checkpoints.items()
+    ]
     return {
         "schema_version": SCHEMA_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -48,6 +51,7 @@ def build_record(
         "intervals": {"level": LEVEL, "method": "percentile bootstrap, clustered by video", "replicates": REPLICATES},
         "warnings": caveats(outcomes, training, cells, rows),
         "cells": rows,
+        "curves": [_curve(cell, config.runs[0].split, curve) for cell, curve in eps_curves(cells, levels, found)],
         "over_seeds": over_seeds(cells, rows, levels, found) if len(config.seeds) > 1 else [],
     }
 
@@ -102,18 +106,31 @@ def _arm(arm: Arm, data: str = "data") -> dict[str, Any]:
     return {"model": arm.model.label, "defense": arm.plan.label, data: arm.data, "seed": arm.seed}
 
 
+def _curve(cell: Cell, split: str, curve: dict[str, Any]) -> dict[str, Any]:
+    """One entry of ``curves``."""
+    return {
+        **_arm(cell.arm, data="train_data"),
+        "corruption": cell.scenario.corruption_label,
+        "corruption_column": _corruption_column(cell),
+        "data": cell.data,
+        "split": split,
+        **curve,
+    }
+
+
 def _corruption_column(cell: Cell) -> str:
     """The corruption's own column name where it differs from the expression typed (``h264_intra_crf23``)."""
     return str(cell.cost.get("corruption_label") or cell.scenario.corruption_label)
 
 
-def _training(name: FileNames, arm: Arm, folder: Path) -> dict[str, Any]:
+def _training(name: FileNames, arm: Arm, folder: Path, trained: Mapping[Arm, Path]) -> dict[str, Any]:
     preimage = json.loads((folder / "key.json").read_text(encoding="utf-8"))
     log = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
     about = load_metadata(folder / "model.safetensors")
     return {
         **_arm(arm),
         "recipe": preimage["defense"]["recipe"],
+        "differences": _differences(arm, trained),
         "precision": about["precision"],
         "epoch_kept": about["epoch"],
         "validation": log[about["epoch"]]["validation"],
@@ -123,6 +140,20 @@ def _training(name: FileNames, arm: Arm, folder: Path) -> dict[str, Any]:
         "checkpoint": name.checkpoint(arm),
         "log": name.training_log(arm),
     }
+
+
+def _differences(arm: Arm, trained: Mapping[Arm, Path]) -> list[dict[str, Any]]:
+    """In what this arm was trained unlike its baseline, beside what its defense is."""
+    base = next((one for one in trained if one.plan.is_baseline and one.model == arm.model), None)
+    if base is None or arm.plan.is_baseline:
+        return []
+    here, there = ({**asdict(one.plan.recipe), "start": _start(one)} for one in (arm, base))
+    return [{"what": what, "here": here[what], "baseline": there[what]} for what in here if here[what] != there[what]]
+
+
+def _start(arm: Arm) -> str:
+    """What an arm starts from, in full."""
+    return arm.plan.start.label if arm.plan.start else ""
 
 
 def _attacker(name: FileNames, attacker: Attacker) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from dfbench.config import scenario_name
 from dfbench.errors import UsageError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def load_record(path: Path) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def load_record(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} has schema {version}, newer than {SCHEMA_VERSION}: upgrade dfbench-harness")
     try:
         record = _to_2(record) if version == 1 else record
+        record = _to_3(record) if version < SCHEMA_VERSION else record
         _check(record)
         return record
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -40,7 +41,7 @@ def load_record(path: Path) -> dict[str, Any]:
 
 def _check(record: dict[str, Any]) -> None:
     """Raises KeyError or TypeError where something is missing that every reader relies on."""
-    for part in ("data", "eval_data", "training", "attackers", "warnings", "cells", "over_seeds"):
+    for part in ("data", "eval_data", "training", "attackers", "warnings", "cells", "curves", "over_seeds"):
         if not isinstance(record[part], list):
             raise TypeError(f"{part!r} is no list")
     for cell in record["cells"]:
@@ -83,7 +84,6 @@ def _to_2(record: dict[str, Any]) -> dict[str, Any]:
     ]
     return {
         **record,
-        "schema_version": SCHEMA_VERSION,
         "config": {**{name: value for name, value in config.items() if name != "seed"}, **changed},
         "data": [record["data"]],
         "eval_data": record.get("eval_data", [record["data"]]),
@@ -91,4 +91,15 @@ def _to_2(record: dict[str, Any]) -> dict[str, Any]:
         "attackers": [],
         "cells": cells,
         "over_seeds": [],
+    }
+
+
+def _to_3(record: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 knew no curves and no attention, and did not tell in what arms were trained unlike each other."""
+    return {
+        **record,
+        "schema_version": SCHEMA_VERSION,
+        "config": {**record["config"], "cam": False},
+        "training": [{**entry, "differences": []} for entry in record["training"]],
+        "curves": [],
     }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,21 @@ class Registry:
             UsageError: unreadable text, unknown name, or parameters that do not fit.
         """
         return self._bound(kind, parse(text))
+
+    def variants(self, kind: str, text: str) -> list[Component]:
+        """The components that ``text`` describes where a parameter may have a list of values, ``fgsm(eps=[0.1, 0.2])``:
+        one for each combination, each once.
+
+        Raises:
+            UsageError: as :meth:`component`, or a list is empty.
+        """
+        expr = parse(text)
+        lists = {name: value for name, value in expr.params.items() if isinstance(value, list)}
+        if empty := [name for name, values in lists.items() if not values]:
+            raise UsageError(f"{text}: the list of the parameter {empty[0]!r} is empty: give at least one value")
+        chosen = [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+        found = [self._bound(kind, replace(expr, params={**expr.params, **one})) for one in chosen]
+        return list(dict.fromkeys(found))
 
     def corpus(self, name: str, root: Path, compression: str = "") -> Corpus:
         """The download of a data set, see :class:`~dfbench.corpus.Corpus`.

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from dfbench import checkpoint
+from dfbench.attention import Attention, require_cam_layer
 from dfbench.config import DefensePlan, RunConfig, Scenario
 from dfbench.contracts import Attack, Corruption, LearnedAttack, Progress, Weights
 from dfbench.errors import ContractError, DfbenchError, StorageError
-from dfbench.evaluate import fit_attack, load_cell, save_cell, score_cells
+from dfbench.evaluate import Scene, fit_attack, load_cell, save_cell, score_cells
 from dfbench.keys import core_version, digest, file_sha256
 from dfbench.precision import resolve
 from dfbench.registry import Component
@@ -43,6 +44,9 @@ _TRAINING_CODE = (
     "perturbation",
 )
 _SCORING_CODE = ("evaluate", "loader", "rng", "view", "fold", "pgd", "perturbation", "threat")
+_ABOUT = ("min_size", "cam_layer")
+"""What is known of an untrained model without building it, beside its weights."""
+_CAM_CODE = ("attention", "gradcam", "similarity")
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,7 @@ class Runner:
         self.corruptions = {s.corruption_label: self._build_corruption(s.corruption) for s in config.scenarios}
         self.weights: dict[str, dict[str, str]] = {}
         self.attackers: list[Attacker] = []
+        self._looks: dict[tuple[Arm, str], Attention] = {}
         self._checkpoints: dict[Arm, Path] = {}
         self._checkpoint_keys: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -160,6 +165,9 @@ class Runner:
                 self.weights[component.label], smallest[component.label] = known["weights"], known["min_size"]
             else:
                 fresh[component.label] = self._fresh_model(component)
+                known = {name: getattr(fresh[component.label], name, "") for name in _ABOUT}
+            if self.config.cam:
+                require_cam_layer(component.label, known["cam_layer"])
         sizes = self.data.prepare(self.store, self.progress)
         for component in self.config.models:
             label = component.label
@@ -169,7 +177,7 @@ class Runner:
             for size in sizes:
                 check_model(model, size, self.device, name=label)
             with self.store.publish("models", self._model_key(component)) as folder:
-                about = {"weights": self.weights[label], "min_size": model.min_size}
+                about = {"weights": self.weights[label], **{name: getattr(model, name) for name in _ABOUT}}
                 (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
 
     @staticmethod
@@ -177,7 +185,7 @@ class Runner:
         """The pre-image of what is known of an untrained model; a parameter that names a file counts by its content."""
         texts = {name: Path(value) for name, value in component.params.items() if isinstance(value, str) and value}
         files = {name: file_sha256(path) for name, path in texts.items() if path.is_file()}
-        return {"model": component.identity(), "files": files, "code": core_version("threat")}
+        return {"model": component.identity(), "files": files, "about": _ABOUT, "code": core_version("threat")}
 
     def run(self) -> Outcome:
         """Prepare, train and evaluate; a cell that fails is kept with its reason, and the others go on."""
@@ -310,20 +318,25 @@ class Runner:
             if found := self.store.find("cells", self.cell_key(cell)):
                 cell.frame, cell.cost = load_cell(found)
             else:
-                todo.setdefault(cell.scenario.attack_label, []).append(cell)
+                todo.setdefault(self._company(cell), []).append(cell)
         if todo:
             model = self._fresh_model(arm.model)
             folder = self.store.path("checkpoints", self.checkpoint_key(arm.model, arm.plan))
             checkpoint.load_into(model, folder / "model.safetensors", arm.model.label)
-            for label, group in todo.items():
-                self._score_attack(model, label, group)
+            for group in todo.values():
+                self._score(model, group)
         for label in dict.fromkeys(cell.scenario.attack_label for cell in cells):
             self._note_attacker(arm, label)
         return cells
 
-    def _score_attack(self, model: nn.Module, attack_label: str, cells: list[Cell]) -> None:
-        """Score the cells of one attack: fit it once where it learns, then one evaluated data set after the other."""
-        attack = self.attacks[attack_label]
+    def _company(self, cell: Cell) -> str:
+        """Cells of one company are scored together: those of one attack, and of all that begin at the clean images."""
+        attack = self.attacks[cell.scenario.attack_label]
+        return "" if attack is not None and attack.starts_clean else cell.scenario.attack_label
+
+    def _score(self, model: nn.Module, cells: list[Cell]) -> None:
+        """Score cells together: fit their attack where it learns, then one evaluated data set after the other."""
+        attack = self.attacks[cells[0].scenario.attack_label]
         try:
             if isinstance(attack, LearnedAttack) and attack.needs_fit:
                 self._load_or_fit(attack, model, cells[0])
@@ -334,47 +347,73 @@ class Runner:
                 cell.failure = self._reason(error)
             return
         for name in dict.fromkeys(cell.data for cell in cells):
-            self._score_group(model, attack_label, [cell for cell in cells if cell.data == name])
+            self._score_group(model, [cell for cell in cells if cell.data == name])
 
-    def _score_group(self, model: nn.Module, attack_label: str, group: list[Cell]) -> None:
-        """Score the cells of one attack on one data set together, so that they share its images."""
-        attack = self.attacks[attack_label]
-        arm, data = group[0].arm, group[0].data
-        where = f" on {data}" if len(self.config.eval_data) > 1 else ""
+    def _score_group(self, model: nn.Module, group: list[Cell]) -> None:
+        """Score cells on one data set together, so that they share its images."""
+        scenes = {self._scene(cell.scenario): cell for cell in group}
+        preimages = {scene: self.cell_key(cell) for scene, cell in scenes.items()}
+        partial = self.store.path("scoring", {"cells": sorted(map(digest, preimages.values()))}) / "rows.parquet"
         try:
             scores, failures = score_cells(
                 model,
-                attack,
-                {cell.scenario.corruption_label: self.corruptions[cell.scenario.corruption_label] for cell in group},
-                self.data.evaluated(data),
+                list(scenes),
+                self.data.evaluated(group[0].data),
                 batch_size=self.batch_size,
                 seed=self.config.seed,
                 device=self.device,
                 progress=self.progress,
-                title=f"test  {arm.model.label} {arm.plan.label} | {attack_label}{where}{self.where}",
-                attack_label=attack_label,
+                title=self._title(group),
+                attention=self._attention(model, group),
+                partial=partial,
             )
-            for cell in group:
-                label = cell.scenario.corruption_label
-                if label in failures:
-                    cell.failure = self._reason(failures[label])
+            for scene, cell in scenes.items():
+                if scene in failures:
+                    cell.failure = self._reason(failures[scene])
                     continue
-                preimage = self.cell_key(cell)
-                corruption = self.corruptions[label]
-                with self.store.publish("cells", preimage) as folder:
+                with self.store.publish("cells", preimages[scene]) as folder:
                     save_cell(
                         folder,
-                        scores[label],
-                        note=attack.note if attack else "",
-                        corruption_label=corruption.label if corruption else "",
+                        scores[scene],
+                        note=scene.attack.note if scene.attack else "",
+                        corruption_label=scene.corruption.label if scene.corruption else "",
                     )
-                cell.frame, cell.cost = load_cell(self.store.path("cells", preimage))
+                cell.frame, cell.cost = load_cell(self.store.path("cells", preimages[scene]))
+            partial.unlink(missing_ok=True)
         except StorageError:
             raise
         except Exception as error:
             for cell in group:
                 if cell.frame is None:
                     cell.failure = self._reason(error)
+
+    def _attention(self, model: nn.Module, group: list[Cell]) -> Attention | None:
+        """Where the detector looks on the clean images that a group's cells are made of; None where nobody asks."""
+        if not self.config.cam or all(self._scene(cell.scenario).clean for cell in group):
+            return None
+        arm, data = group[0].arm, group[0].data
+        if (arm, data) not in self._looks:
+            self._looks = {  # of one detector at a time
+                (arm, data): Attention(
+                    model,
+                    self.data.evaluated(data),
+                    batch_size=self.batch_size,
+                    device=self.device,
+                    progress=self.progress,
+                    title=f"look  {arm.model.label} {arm.plan.label}{self.where}",
+                )
+            }
+        return self._looks[arm, data]
+
+    def _scene(self, scenario: Scenario) -> Scene:
+        attack, corruption = scenario.attack_label, scenario.corruption_label
+        return Scene(attack, self.attacks[attack], corruption, self.corruptions[corruption])
+
+    def _title(self, group: list[Cell]) -> str:
+        arm, attacks = group[0].arm, list(dict.fromkeys(cell.scenario.attack_label for cell in group))
+        more = f" and {len(attacks) - 1} more" if len(attacks) > 1 else ""
+        where = f" on {group[0].data}" if len(self.config.eval_data) > 1 else ""
+        return f"test  {arm.model.label} {arm.plan.label} | {attacks[0]}{more}{where}{self.where}"
 
     def _load_or_fit(self, attack: LearnedAttack, model: nn.Module, cell: Cell) -> None:
         preimage = self.attacker_key(cell.arm, cell.scenario)
@@ -419,6 +458,8 @@ class Runner:
     def cell_key(self, cell: Cell) -> dict[str, Any]:
         """The pre-image of a cell's key."""
         scenario, attack = cell.scenario, self.attacks[cell.scenario.attack_label]
+        # Maps of clean images beside themselves tell nothing: that cell is the same with and without.
+        cam = self.config.cam and (scenario.attack is not None or scenario.corruption is not None)
         return {
             "checkpoint": digest(self.checkpoint_key(cell.arm.model, cell.arm.plan)),
             "attack": scenario.attack.identity() if scenario.attack else None,
@@ -428,4 +469,5 @@ class Runner:
             "split": self.config.split,
             "seed": self.config.seed,
             "code": core_version(*_SCORING_CODE),
+            **({"cam": core_version(*_CAM_CODE)} if cam else {}),
         }

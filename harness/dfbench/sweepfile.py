@@ -10,7 +10,7 @@ from typing import Any
 from dfbench.errors import UsageError, did_you_mean
 
 _LISTS = ("model", "defense", "attack", "corruption", "data", "eval_data")
-_KEYS = {*_LISTS, "scenario", "table", "split", "seeds", "allow_leak"}
+_KEYS = {*_LISTS, "scenario", "table", "split", "seeds", "allow_leak", "cam", "recipe"}
 _SCENARIO = {"name", "attack", "corruption"}
 _TABLE = {"name", "template", "scenarios"}
 
@@ -19,7 +19,8 @@ def load_sweep(path: Path) -> dict[str, Any]:
     """Read a sweep file as keywords of :func:`dfbench.config.build_config`, only those that it sets.
 
     ``model``, ``defense``, ``attack``, ``corruption``, ``data`` and ``eval_data`` are texts or lists of texts;
-    ``seeds`` a list of whole numbers; ``split`` a text; ``allow_leak`` a truth value. ``attack`` and ``corruption``
+    ``seeds`` a list of whole numbers; ``split`` a text; ``allow_leak`` and ``cam`` truth values; ``[recipe]`` training
+    parameters of every defense. ``attack`` and ``corruption``
     form a matrix; ``[[scenario]]`` entries with ``name``, ``attack`` and ``corruption`` list rows instead.
     ``[[table]]`` entries have a ``name``, a ``template`` and, for a part of the rows, ``scenarios``.
 
@@ -50,6 +51,8 @@ def load_sweep(path: Path) -> dict[str, Any]:
     for key, fits, what in (
         ("split", lambda value: isinstance(value, str), 'a text, e.g. split = "val"'),
         ("allow_leak", lambda value: isinstance(value, bool), "true or false"),
+        ("cam", lambda value: isinstance(value, bool), "true or false"),
+        ("recipe", lambda value: isinstance(value, dict), "a table: [recipe] followed by lines such as epochs = 8"),
         ("seeds", _whole_numbers, "a list of whole numbers, e.g. seeds = [0, 1, 2]"),
     ):
         if key in content:

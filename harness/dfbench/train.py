@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from dfbench import checkpoint
 from dfbench.contracts import Dataset, Defense, Progress, TrainContext
 from dfbench.curves import windows
-from dfbench.errors import CheckpointError, TrainingError
+from dfbench.errors import CheckpointError, TrainingError, UsageError
+from dfbench.freeze import freeze, lies_within
 from dfbench.hygiene import find_split
 from dfbench.loader import Loader
 from dfbench.precision import Stepper, resolve
@@ -53,23 +54,32 @@ def train(
 ) -> dict[str, Any]:
     """Train ``model`` in place and leave it with the weights of the epoch that validation chose.
 
-    Without a validation split the last epoch is kept.
+    Without a validation split the last epoch is kept. Where the recipe has a ``patience``, training stops once so many
+    epochs in a row brought no better validation score.
 
     The state after every epoch is kept in ``state_file``, from which an interrupted training goes on; every epoch is
     seeded by itself, so the final weights are those of an uninterrupted run.
 
     Returns:
-        ``{"log": one dict per epoch, "epoch": the epoch kept, "precision": the arithmetic used, "artefacts": tensors
-        the objectives leave behind}``. A dict of the log has the means of all terms (``loss``), the same over windows
-        of steps (``points``, at most ``POINTS`` of them), ``validation``, ``lr``, ``seconds``, and since the
-        start of training ``steps`` and ``skipped_steps``.
+        ``{"log": one dict per epoch, "epoch": the epoch kept, "stopped_early": whether patience ended it, "precision":
+        the arithmetic used, "artefacts": tensors the objectives leave behind}``. A dict of the log has the means of all
+        terms (``loss``), the same over windows of steps (``points``, at most ``POINTS`` of them), ``validation``,
+        ``lr``, ``seconds``, and since the start of training ``steps`` and ``skipped_steps``; the last one of a training
+        that stopped early has ``stopped_early``.
 
     Raises:
-        TrainingError: a loss term or the gradient is not finite; the message names it.
+        TrainingError: a loss term or the gradient is not finite, or two objectives add a term of the same name; the
+            message names it.
+        UsageError: the recipe's ``freeze`` names nothing, or everything; ``patience`` without a validation split.
     """
     loader = Loader(dataset.split("train"), recipe.batch_size, device, train=True, seed=seed, augment=recipe.augment)
     chooser = find_split(dataset, "val")
     validation = None if chooser is None else Loader(chooser, 64, device)
+    if recipe.patience and validation is None:
+        raise UsageError(
+            f"patience={recipe.patience} needs a validation split, and the training data has none: give patience=0, or "
+            "data with a val split"
+        )
     model.to(device).to(memory_format=torch.channels_last)
     trainer = _Trainer(model, objectives, recipe, loader, validation, seed)
     first = trainer.resume(state_file)
@@ -78,6 +88,9 @@ def train(
     with progress.task(title, recipe.epochs * len(loader)) as advance:
         advance(first * len(loader))
         for epoch in range(first, recipe.epochs):
+            if trainer.stopped_early():
+                advance(0, f"stopped early: no better in {recipe.patience} epochs")
+                break
             trainer.run_epoch(epoch, advance)
             write_atomic(state_file, lambda temporary: _save_state(trainer.state(), temporary))
             observe(trainer.log[-1])
@@ -98,12 +111,14 @@ class _Trainer:
     ) -> None:
         self.model, self.objectives, self.recipe = model, objectives, recipe
         self.loader, self.validation, self.seed = loader, validation, seed
+        self.frozen = freeze(model, recipe.freeze)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
-        self.optimizer = kind(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+        self.optimizer = kind(trained, lr=recipe.lr, weight_decay=recipe.weight_decay)
         self.precision = resolve(recipe.precision, loader.device)
         self.stepper = Stepper(
             self.optimizer,
-            model.parameters(),
+            trained,
             clip=recipe.clip,
             precision=self.precision,
             device=loader.device,
@@ -116,7 +131,9 @@ class _Trainer:
             return F.cross_entropy(logits, y, weight=class_weight, label_smoothing=recipe.label_smoothing)
 
         self.view = ModelView(model)
-        self.context = TrainContext(model, criterion, recipe.epochs, len(loader), seed, self.precision)
+        self.context = TrainContext(
+            model, criterion, recipe.epochs, len(loader), seed, self.precision, objectives=objectives
+        )
         self.clean_weight = math.prod(objective.clean_weight for objective in objectives)
         self.average = {n: t.detach().clone() for n, t in model.state_dict().items()} if recipe.ema else {}
         self.log: list[dict[str, Any]] = []
@@ -147,7 +164,7 @@ class _Trainer:
             with self._averaged():
                 validation = self._validate(self.validation)
         # Without validation all epochs tie, and so the last is kept.
-        score = float(np.mean([value for name, value in validation.items() if name.startswith("auc")] or 0.0))
+        score = _score(validation)
         self.log.append(
             {
                 "epoch": epoch,
@@ -160,6 +177,8 @@ class _Trainer:
                 "points": windows(rows, POINTS),
             }
         )
+        if self.stopped_early():
+            self.log[-1]["stopped_early"] = True
         # A tie goes to the later epoch: it has seen more data and, in adversarial training, the larger eps.
         if score >= self.best["score"]:
             with self._averaged():
@@ -170,9 +189,17 @@ class _Trainer:
         losses: dict[str, Tensor] = {}
         with self.stepper.autocast():
             if self.clean_weight:
-                losses["clean"] = self.clean_weight * self.context.criterion(self.model(batch.x), batch.y)
+                losses = self.context.terms(
+                    batch.x, lambda logits: {"clean": self.clean_weight * self.context.criterion(logits, batch.y)}
+                )
             for objective in self.objectives:
-                losses.update(objective.losses(batch, self.context))
+                added = objective.losses(batch, self.context)
+                if twice := sorted(losses.keys() & added.keys()):
+                    raise TrainingError(
+                        f"two parts of the defense add a loss called {twice[0]!r}, of which one would be lost: leave "
+                        "one of them out"
+                    )
+                losses |= added
         for name, value in losses.items():
             self._require_finite(name, value)
         self.stepper.step(torch.stack(list(losses.values())).sum(), self._where())
@@ -199,10 +226,15 @@ class _Trainer:
 
     def _train_mode(self) -> None:
         self.model.train()
-        if self.recipe.freeze_bn:
-            for module in self.model.modules():
-                if isinstance(module, _BATCH_NORM):
-                    module.eval()
+        for name, module in self.model.named_modules():
+            if isinstance(module, _BATCH_NORM) and (self.recipe.freeze_bn or lies_within(name, self.frozen)):
+                module.eval()
+
+    def stopped_early(self) -> bool:
+        """Whether the last ``patience`` epochs brought no better validation score."""
+        scores = [_score(row["validation"]) for row in self.log]
+        patience = self.recipe.patience
+        return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
 
     def _set_learning_rate(self) -> float:
         done = self.context.step / (self.recipe.epochs * len(self.loader))
@@ -287,7 +319,18 @@ class _Trainer:
         artefacts: dict[str, Mapping[str, Tensor]] = {}
         for objective in self.objectives:
             artefacts.update(objective.artefacts())
-        return {"log": self.log, "epoch": self.best["epoch"], "precision": self.precision, "artefacts": artefacts}
+        return {
+            "log": self.log,
+            "epoch": self.best["epoch"],
+            "stopped_early": self.stopped_early(),
+            "precision": self.precision,
+            "artefacts": artefacts,
+        }
+
+
+def _score(validation: Mapping[str, float]) -> float:
+    """What epochs are compared by: the mean AUC over clean and attacked images; 0 without validation."""
+    return float(np.mean([value for name, value in validation.items() if name.startswith("auc")] or 0.0))
 
 
 def _save_state(state: dict[str, Any], path: Path) -> None:
@@ -311,7 +354,7 @@ def roc_auc(y: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:
 
 def save_trained(folder: Path, model: nn.Module, outcome: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Write ``model.safetensors``, an ``<artefact>.safetensors`` each, and the log ``training.jsonl``."""
-    about = {**metadata, "epoch": outcome["epoch"], "precision": outcome["precision"]}
+    about = {**metadata, **{name: outcome[name] for name in ("epoch", "precision", "stopped_early")}}
     checkpoint.save(folder / "model.safetensors", model.state_dict(), about)
     for name, tensors in outcome["artefacts"].items():
         checkpoint.save(folder / f"{name}.safetensors", tensors, metadata)

@@ -27,8 +27,13 @@ class FGSM(Attack):
     def __init__(self, eps: float = 8 / 255) -> None:
         self.eps = eps
 
+    @property
+    def starts_clean(self) -> bool:
+        """Always."""
+        return True
+
     def passes(self) -> tuple[float, float]:
-        """A forward and a backward pass per step."""
+        """A forward and a backward pass."""
         return (1.0, 1.0)
 
     def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:
@@ -43,20 +48,31 @@ class PGD(Attack):
 
     Args:
         eps: L-inf bound, in [0, 1] pixels.
-        alpha: step length, in [0, 1] pixels; None means eps / 4, which is the usual 2/255 at 8/255.
+        alpha: step length, in [0, 1] pixels; None means ``rel_alpha * eps``.
         steps: gradient steps.
         random_start: start at a uniformly random point of the ball, drawn per sample.
+        rel_alpha: step length as a share of eps where ``alpha`` is not set: 0.25 is the usual 2/255 at 8/255.
     """
 
     eps: float
 
     def __init__(
-        self, eps: float = 8 / 255, alpha: float | None = None, steps: int = 10, random_start: bool = True
+        self,
+        eps: float = 8 / 255,
+        alpha: float | None = None,
+        steps: int = 10,
+        random_start: bool = True,
+        rel_alpha: float = 0.25,
     ) -> None:
         self.eps = eps
-        self.alpha = eps / 4 if alpha is None else alpha
+        self.alpha = rel_alpha * eps if alpha is None else alpha
         self.steps = steps
         self.random_start = random_start
+
+    @property
+    def starts_clean(self) -> bool:
+        """Without a random start."""
+        return not self.random_start
 
     def passes(self) -> tuple[float, float]:
         """A forward and a backward pass per step."""
@@ -77,18 +93,31 @@ class MIFGSM(Attack):
 
     Args:
         eps: L-inf bound, in [0, 1] pixels.
-        alpha: step length, in [0, 1] pixels; None means eps / 4, which is 2/255 at 8/255.
+        alpha: step length, in [0, 1] pixels; None means ``rel_alpha * eps``.
         steps: gradient steps.
         decay: factor of the momentum at each step.
+        rel_alpha: step length as a share of eps where ``alpha`` is not set: 0.25 is 2/255 at 8/255.
     """
 
     eps: float
 
-    def __init__(self, eps: float = 8 / 255, alpha: float | None = None, steps: int = 10, decay: float = 1.0) -> None:
+    def __init__(
+        self,
+        eps: float = 8 / 255,
+        alpha: float | None = None,
+        steps: int = 10,
+        decay: float = 1.0,
+        rel_alpha: float = 0.25,
+    ) -> None:
         self.eps = eps
-        self.alpha = eps / 4 if alpha is None else alpha
+        self.alpha = rel_alpha * eps if alpha is None else alpha
         self.steps = steps
         self.decay = decay
+
+    @property
+    def starts_clean(self) -> bool:
+        """Always."""
+        return True
 
     def passes(self) -> tuple[float, float]:
         """A forward and a backward pass per step."""

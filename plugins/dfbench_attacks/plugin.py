@@ -9,7 +9,8 @@ from dfbench.contracts import AttackSpec, Param
 from dfbench_attacks import catalogue
 
 _EPS = Param("eps", float, 8 / 255, "L-inf bound, in [0, 1] pixels", low=0, high=1)
-_ALPHA = Param("alpha", float, None, "step length, in [0, 1] pixels; eps / 4 if not set", low=0, high=1)
+_ALPHA = Param("alpha", float, None, "step length, in [0, 1] pixels; rel_alpha * eps if not set", low=0, high=1)
+_REL_ALPHA = Param("rel_alpha", float, 0.25, "step length as a share of eps, where alpha is not set", low=0)
 _STEPS = Param("steps", int, 10, "gradient steps", low=1)
 
 
@@ -27,14 +28,26 @@ def dfbench_attacks() -> Iterator[AttackSpec]:
         "pgd",
         "dfbench_attacks.gradient:PGD",
         "projected gradient ascent on the cross-entropy",
-        params=(_EPS, _ALPHA, _STEPS, Param("random_start", bool, True, "start at a random point of the ball")),
+        params=(
+            _EPS,
+            _ALPHA,
+            _STEPS,
+            Param("random_start", bool, True, "start at a random point of the ball"),
+            _REL_ALPHA,
+        ),
         source="Madry et al., ICLR 2018, arXiv:1706.06083",
     )
     yield AttackSpec(
         "mifgsm",
         "dfbench_attacks.gradient:MIFGSM",
         "iterated signed gradient with momentum",
-        params=(_EPS, _ALPHA, _STEPS, Param("decay", float, 1.0, "factor of the momentum at each step", low=0)),
+        params=(
+            _EPS,
+            _ALPHA,
+            _STEPS,
+            Param("decay", float, 1.0, "factor of the momentum at each step", low=0),
+            _REL_ALPHA,
+        ),
         source="Dong et al., CVPR 2018, arXiv:1710.06081",
     )
     yield AttackSpec(

@@ -22,7 +22,8 @@ class Dual(PGDTraining):
     At every step, in this order: PGD images are made; the U-Net takes one step against the frozen detector, through a
     differentiable clamp, on ``margin + tv * TV(delta/eps) + freq * LF(delta/eps)`` (see ``dfbench.perturbation``); it
     draws fresh perturbations, detached; the detector minimises the weighted sum of its clean, PGD and U-Net losses.
-    Both attackers share the curriculum's bound.
+    Both attackers share the curriculum's bound. Composed with others, their terms are added; ``dual+pim`` regularises
+    the common pass of the attacked images.
 
     Args:
         eps, eps_start, target, steps, alpha, clean_weight, pgd_weight, val_eps: as :class:`PGDTraining`.
@@ -84,13 +85,19 @@ class Dual(PGDTraining):
         pgd_images = self.perturb(first, context)
         unet_images = self._train_attacker(second, context)
         # One pass for both, so that batch-norm statistics see all attacked images together.
-        logits = context.model(torch.cat([pgd_images, unet_images]))
-        pgd_logits, unet_logits = logits[: len(first.y)], logits[len(first.y) :]
-        self.observe(pgd_logits, first.y)
-        return {
-            "pgd": self.pgd_weight * context.criterion(pgd_logits, first.y),
-            "unet": self.unet_weight * context.criterion(unet_logits, second.y),
-        }
+        passes: list[Tensor] = []
+
+        def attacked(logits: Tensor) -> dict[str, Tensor]:
+            passes.append(logits.detach())
+            pgd_logits, unet_logits = logits[: len(first.y)], logits[len(first.y) :]
+            return {
+                "pgd": self.pgd_weight * context.criterion(pgd_logits, first.y),
+                "unet": self.unet_weight * context.criterion(unet_logits, second.y),
+            }
+
+        terms = context.terms(torch.cat([pgd_images, unet_images]), attacked)
+        self.observe(passes[0][: len(first.y)], first.y)
+        return terms
 
     def _train_attacker(self, batch: Batch, context: TrainContext) -> Tensor:
         """One step of the attacker, then its fresh images (B, 3, H, W), detached."""
@@ -108,7 +115,7 @@ class Dual(PGDTraining):
             )
         self.stepper.step(loss, where)
         with torch.no_grad(), self.stepper.autocast():
-            fresh = self.attacker(batch.x).float()
+            fresh: Tensor = self.attacker(batch.x).float()
         self._logged = {
             "attacker": float(loss.detach()),
             "attacker_success": float((logits.detach().argmax(1) != batch.y).float().mean()),

@@ -11,16 +11,18 @@ from dfbench.contracts import DefenseSpec, Param
 
 _FROM_BASELINE = {"start": "none", "epochs": 5, "lr": 3e-4, "schedule": "hold", "label_smoothing": 0.0, "ema": 0.97}
 
-_PGD: Mapping[str, Any] = {
+_BASELINE = {"epochs": 5}
+"""Of plain training and of all that is to be compared with it on equal terms."""
+
+_ATTACKED: Mapping[str, Any] = {
     "eps": 1 / 255,
     "eps_start": 0.2 / 255,
     "target": 0.58,
     "steps": 2,
     "alpha": None,
-    "clean_weight": 0.0,
-    "pgd_weight": 1.0,
     "val_eps": 0.5 / 255,
 }
+_PGD: Mapping[str, Any] = {**_ATTACKED, "clean_weight": 0.0, "pgd_weight": 1.0}
 _DUAL: Mapping[str, Any] = {
     **_PGD,
     "unet_weight": 1.0,
@@ -57,6 +59,8 @@ def _params(defaults: Mapping[str, Any]) -> tuple[Param, ...]:
         Param("clean_weight", float, 0.0, "weight of the clean loss", low=0),
         Param("pgd_weight", float, 0.0, "weight of the loss on PGD images", low=0),
         Param("val_eps", float, 0.0, "bound of the attack that epochs are chosen by", low=0, high=1),
+        Param("beta", float, 0.0, "weight of the divergence KL(p(x) || p(x'))", low=0),
+        Param("weight", float, 0.0, "weight of the Jensen-Shannon divergence between predictions", low=0),
         Param("unet_weight", float, 0.0, "weight of the loss on U-Net images", low=0),
         Param("unet_share", float, 0.0, "share of a batch that meets the U-Net; 1: all meet both", low=0.01, high=1),
         Param("tv", float, 0.0, "weight of total variation in the attacker's loss, on delta/eps", low=0),
@@ -75,7 +79,29 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
         "none",
         "dfbench_defenses.plain:Plain",
         "plain training: the baseline every other arm is compared with",
-        recipe={"epochs": 5},
+        recipe=_BASELINE,
+    )
+    yield DefenseSpec(
+        "pim",
+        "dfbench_defenses.pim:PIM",
+        "gradient regularization: also low loss where the statistics of shallow features are moved against it",
+        params=(
+            Param("alpha", float, 0.5, "weight of the pass with moved statistics; 0: plain training", low=0, high=1),
+            Param("r", float, 0.05, "L2 norm of the move of (mu, sigma), in units of the features", low=0),
+            Param("direction", str, "gradient", "the loss's gradient, or Gaussian", choices=("gradient", "random")),
+            Param("norm_scope", str, "sample", "what has norm r", choices=("sample", "batch")),
+            Param("site", str, "", "sub-module whose output (B, C, h, w) is moved; empty: the model's shallow_layer"),
+        ),
+        source="Guan et al., IEEE TIFS 19, 2024, doi 10.1109/TIFS.2024.3396064",
+        recipe=_BASELINE,
+    )
+    yield DefenseSpec(
+        "mixup",
+        "dfbench_defenses.mixup:Mixup",
+        "training on convex combinations of image pairs and their labels, in place of the clean images",
+        params=(Param("alpha", float, 0.2, "of the Beta(alpha, alpha) that shares are drawn from", low=0.01),),
+        source="Zhang et al., ICLR 2018, arXiv:1710.09412",
+        recipe=_BASELINE,
     )
     yield DefenseSpec(
         "pgd-at",
@@ -83,6 +109,22 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
         "PGD adversarial training: the loss on PGD images, and on clean ones by clean_weight",
         params=_params(_PGD),
         source="Madry et al., ICLR 2018, arXiv:1706.06083",
+        recipe=_FROM_BASELINE,
+    )
+    yield DefenseSpec(
+        "trades",
+        "dfbench_defenses.agreement:Trades",
+        "TRADES: the clean loss, and the divergence from clean predictions that an attack maximises",
+        params=_params({**_ATTACKED, "beta": 6.0}),
+        source="Zhang et al., ICML 2019, arXiv:1901.08573, eq. 5",
+        recipe=_FROM_BASELINE,
+    )
+    yield DefenseSpec(
+        "consistency",
+        "dfbench_defenses.agreement:Consistency",
+        "the clean loss, and the Jensen-Shannon divergence between clean and PGD-attacked predictions",
+        params=_params({**_ATTACKED, "weight": 12.0}),
+        source="Lin, IEEE Trans. Inf. Theory 37, 1991 (divergence); PGD (Madry et al. 2018)",
         recipe=_FROM_BASELINE,
     )
     yield DefenseSpec(

@@ -1,4 +1,4 @@
-"""The built-in metrics of per-sample scores."""
+"""The built-in metrics: of per-sample scores, and of attention under attack where a run measures it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,49 @@ _METRICS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("n", "threshold", "number of samples", None),
 )
 
+_PEARSON = "Pearson correlation of the Grad-CAM maps before and after"
+_IINC = "IINC of the Grad-CAM maps before and after (0: the same)"
+_IOU = "overlap of the ten strongest cells of the Grad-CAM maps before and after"
+_FLIPPED, _UNFLIPPED = ", where the prediction changed", ", where the prediction stayed"
+_RANDOM, _SHUFFLED = "floor: as {}, with a random map as before", "floor: as {}, with another image's map as before"
+
+_ATTENTION: tuple[tuple[str, str, str, bool | None, tuple[str, ...]], ...] = (
+    ("cam_pearson", "mean", _PEARSON, True, ("cam_pearson",)),
+    ("cam_pearson_flipped", "mean_flipped", _PEARSON + _FLIPPED, True, ("cam_pearson", "flipped")),
+    ("cam_pearson_unflipped", "mean_unflipped", _PEARSON + _UNFLIPPED, True, ("cam_pearson", "flipped")),
+    ("cam_pearson_random", "mean", _RANDOM.format("cam_pearson"), None, ("cam_pearson_random",)),
+    ("cam_pearson_shuffled", "mean", _SHUFFLED.format("cam_pearson"), None, ("cam_pearson_shuffled",)),
+    ("iinc", "mean", _IINC, False, ("cam_iinc",)),
+    ("iinc_flipped", "mean_flipped", _IINC + _FLIPPED, False, ("cam_iinc", "flipped")),
+    ("iinc_unflipped", "mean_unflipped", _IINC + _UNFLIPPED, False, ("cam_iinc", "flipped")),
+    ("iinc_random", "mean", _RANDOM.format("iinc"), None, ("cam_iinc_random",)),
+    ("iinc_shuffled", "mean", _SHUFFLED.format("iinc"), None, ("cam_iinc_shuffled",)),
+    (
+        "iinc_consistency",
+        "iinc_consistency",
+        "1 - IINC; papers tabulate it as IINC, higher is better",
+        True,
+        ("cam_iinc",),
+    ),
+    ("cam_top10_iou", "mean", _IOU, True, ("cam_iou",)),
+    ("cam_top10_iou_random", "mean", _RANDOM.format("cam_top10_iou"), None, ("cam_iou_random",)),
+    ("cam_top10_iou_shuffled", "mean", _SHUFFLED.format("cam_top10_iou"), None, ("cam_iou_shuffled",)),
+    (
+        "cam_degenerate",
+        "degenerate",
+        "share of empty Grad-CAM maps, before or after",
+        None,
+        ("cam_empty_clean", "cam_empty"),
+    ),
+    ("flip_rate", "share", "share of predictions that changed, rightly or wrongly", False, ("flipped",)),
+)
+
 
 @hookimpl
 def dfbench_metrics() -> Iterable[MetricSpec]:
-    """Threshold metrics, ranking metrics, the floors of constant answers, and counts."""
+    """Threshold metrics, ranking metrics, the floors of constant answers, and counts; attention under attack."""
     for name, module, summary, higher_is_better in _METRICS:
         yield MetricSpec(name, f"dfbench_metrics.{module}:{name}", summary, higher_is_better=higher_is_better)
+    for name, function, summary, higher_is_better, columns in _ATTENTION:
+        target = f"dfbench_metrics.attention:{function}"
+        yield MetricSpec(name, target, summary, higher_is_better=higher_is_better, columns=columns)

@@ -16,6 +16,7 @@ class _Classifier(nn.Module):
     """Features, then timm's own head: pooling, dropout and a linear layer."""
 
     cam_layer = "backbone"
+    shallow_layer = "backbone.net.blocks.0"
     min_size = 32
     size: tuple[int, int] | None = None
     """The one input size of a network that takes no other."""
@@ -59,7 +60,8 @@ class TimmClassifier(_Classifier):
     """Any classifier of timm with a new head of two classes.
 
     A network that is made for one input size (many Transformers) resizes its input itself, differentiably.
-    ``cam_layer`` is empty where the last features are no map (B, C, h, w).
+    ``cam_layer`` is empty where the last features are no map (B, C, h, w), ``shallow_layer`` where the first ones that
+    timm lists are none.
 
     Args:
         name: timm's name, with or without the tag of its weights (``resnet18.a1_in1k``).
@@ -80,12 +82,29 @@ class TimmClassifier(_Classifier):
         if cfg.get("fixed_input_size"):
             self.size = side
         self.min_size = max(cfg.get("min_input_size") or (3, 32, 32))
-        if not self._has_feature_map(side):
+        first, channels = self.backbone.shallowest
+        shapes = self._feature_shapes(first, side)
+        if not _is_map(shapes.get("", ()), self.backbone.net.num_features):
             self.cam_layer = ""
+        self.shallow_layer = f"backbone.{first}" if _is_map(shapes.get(first, ()), channels) else ""
 
     @torch.no_grad()
-    def _has_feature_map(self, side: tuple[int, ...]) -> bool:
+    def _feature_shapes(self, first: str, side: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Shapes of what two sub-modules of the backbone give for an image: the whole of it (""), and ``first``."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        handles = [
+            self.backbone.get_submodule(name).register_forward_hook(
+                lambda module, args, output, name=name: shapes.__setitem__(name, tuple(getattr(output, "shape", ())))
+            )
+            for name in {"", first}
+        ]
         mode = self.training
-        shape = self.eval().backbone(torch.zeros(1, 3, *side)).shape
+        self.eval().backbone(torch.zeros(1, 3, *side))
         self.train(mode)
-        return len(shape) == 4 and shape[1] == self.backbone.net.num_features
+        for handle in handles:
+            handle.remove()
+        return shapes
+
+
+def _is_map(shape: tuple[int, ...], channels: int) -> bool:
+    return len(shape) == 4 and shape[1] == channels

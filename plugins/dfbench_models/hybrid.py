@@ -34,6 +34,7 @@ class Hybrid(nn.Module):
     """
 
     cam_layer = "backbone"
+    shallow_layer = "backbone.net.blocks.0"
     min_size = 96
 
     def __init__(

@@ -40,6 +40,12 @@ class Features(nn.Module):
         features: Tensor = self.net.forward_features((x - self.mean) / self.std)
         return features
 
+    @property
+    def shallowest(self) -> tuple[str, int]:
+        """Name under this module, and channels, of the first features that timm lists of the network, or ("", 0)."""
+        listed = list(getattr(self.net, "feature_info", ()))
+        return (f"net.{listed[0]['module']}", int(listed[0]["num_chs"])) if listed else ("", 0)
+
 
 def lite0() -> tuple[Features, Weights]:
     """EfficientNet-Lite0 with 1000 ImageNet classes, from the weights an installed distribution ships.

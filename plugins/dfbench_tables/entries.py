@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dfbench.tables import Entry
@@ -12,6 +13,8 @@ TITLES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced acc.",
     "f1_macro": "macro-F1",
+    "f1_fake": "F1 of fake",
+    "f1_real": "F1 of real",
     "auc": "AUC",
     "tpr_at_fpr_1pct": "TPR@FPR1%",
 }
@@ -59,13 +62,36 @@ def single(
     return Entry(text, bold, brief, value, low, high, n=n)
 
 
-def mean(found: Mapping[str, Any], n: int | None, *, bold: bool = False) -> Entry:
-    """A mean over trainings with its standard deviation."""
+def mean(found: Mapping[str, Any], n: int | None, *, bold: bool = False, form: str = ".3f") -> Entry:
+    """A mean over trainings with its standard deviation, both of them with the decimals (and sign) of ``form``."""
     value, sd = found["mean"], found["sd"]
     if value is None:
         return NONE
-    text = f"{value:.3f}" if sd is None else f"{value:.3f} ± {sd:.3f}"
+    text = f"{value:{form}}" if sd is None else f"{value:{form}} ± {sd:{form.removeprefix('+')}}"
     return Entry(text, bold, value=value, sd=sd, n=n)
+
+
+def area(curves: Sequence[Mapping[str, Any]], name: str, metric: str, *, versus: bool = False) -> Entry:
+    """The normalised area of a metric's curve with its interval, or mean and SD of those of several trainings.
+
+    Args:
+        curves: of a record, one for each training; or what they have in ``versus_baseline``, with their ``n``.
+        name: ``nauc`` or ``nauc_seed``.
+        metric: the metric.
+        versus: whether they are differences: with their sign, bold where the interval of the only one excludes 0.
+    """
+    found = [curve[name][metric] for curve in curves if curve[name].get(metric)]
+    if not found:
+        return NONE if curves else EMPTY
+    n = curves[0]["n"]
+    if len(curves) > 1:
+        values = [one["value"] for one in found]
+        spread = {"mean": statistics.mean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+        return mean(spread, n, form="+.3f" if versus else ".3f")
+    if versus:
+        return signed(found[0], n, mark=True) or NONE
+    low, high = found[0]["interval"] or (None, None)
+    return single(found[0]["value"], low, high, n)
 
 
 def signed(found: Mapping[str, Any], n: int, *, mark: bool = False) -> Entry | None:

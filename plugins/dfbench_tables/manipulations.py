@@ -9,7 +9,7 @@ from typing import Any
 from dfbench.contracts import TableTemplate
 from dfbench.tables import Column, Entry, Table
 from dfbench_tables.entries import number, title
-from dfbench_tables.reading import groups, leaks
+from dfbench_tables.reading import cautions, groups
 from dfbench_tables.results import SCENARIO, scenario
 
 COLUMNS = (("balanced_accuracy", False), ("auc", True))
@@ -53,7 +53,10 @@ class Manipulations(TableTemplate):
                 sections += [tuple(rows)] if rows else []
             if sections:
                 unit = "video" if group.has_videos else "sample"
-                captions = (f"The fakes of each manipulation against all real {unit}s; n counts both.", *leaks(group))
+                captions = (
+                    f"The fakes of each manipulation against all real {unit}s; n counts both.",
+                    *cautions(group),
+                )
                 about = {**group.about(), "level": unit}
                 tables.append(
                     Table(

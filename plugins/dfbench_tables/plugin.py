@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dfbench import hookimpl
-from dfbench.contracts import Param, TableSpec
+from dfbench.contracts import REQUIRED, Param, TableSpec
 
 
 @hookimpl
 def dfbench_tables() -> Iterable[TableSpec]:
-    """The long table of everything, the table of scenarios, manipulations, and how attacks survive corruptions."""
+    """The long table of everything, scenarios, manipulations, survival of attacks, areas over eps, counts, attention,
+    ablations, and a run beside published numbers."""
     yield TableSpec(
         "results",
         "dfbench_tables.results:Results",
@@ -40,4 +41,38 @@ def dfbench_tables() -> Iterable[TableSpec]:
         "survival",
         "dfbench_tables.survival:Survival",
         "how much of each attack's success is left after each corruption, sorted by the attack's eps",
+    )
+    yield TableSpec(
+        "nauc",
+        "dfbench_tables.nauc:Nauc",
+        "normalised area under each metric over eps, of every attack that was swept, with paired differences",
+        params=(Param("metrics", str, "accuracy,f1_macro", "metrics in their order, separated by commas"),),
+    )
+    yield TableSpec(
+        "confusion",
+        "dfbench_tables.confusion:Confusion",
+        "true and false positives and negatives of every scenario and defense, counts and rates",
+    )
+    yield TableSpec(
+        "attention",
+        "dfbench_tables.attention:Attention",
+        "how alike Grad-CAM maps of clean and changed images are, with floors and paired differences (needs --cam)",
+    )
+    yield TableSpec(
+        "grid",
+        "dfbench_tables.grid:Ablation",
+        "an ablation: a metric over two parameters of a defense, with paired differences from the baseline",
+        params=(
+            Param("x", str, "", "parameter of the columns, e.g. r; empty: found from the arms"),
+            Param("y", str, "", "parameter of the rows, e.g. alpha"),
+            Param("metric", str, "auc", "the metric"),
+            Param("scenario", str, "", "the scenario; empty: a table for each"),
+            Param("defense", str, "", "names of the objectives, e.g. dual+pim; empty: of every defense that has both"),
+        ),
+    )
+    yield TableSpec(
+        "published",
+        "dfbench_tables.published:PublishedNumbers",
+        "a run beside published numbers, every one marked, with known problems and the differences in protocol",
+        params=(Param("file", str, REQUIRED, "published numbers, as results/published/*.toml"),),
     )

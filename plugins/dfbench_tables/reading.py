@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dfbench.grammar import format_value
+from dfbench_tables.labels import short_labels
+
 Entry = Mapping[str, Any]
 Record = Mapping[str, Any]
 
@@ -129,7 +132,44 @@ def captions(group: Group) -> tuple[str, ...]:
         f"{origin(group)}, {counted} = {entry['n']}. A detector that always answers one class scores accuracy "
         f"{max(floors):.3f} and balanced accuracy and AUC 0.500: read every row against that floor."
     )
-    return (floor, *leaks(group))
+    return (floor, *cautions(group))
+
+
+def cautions(group: Group) -> tuple[str, ...]:
+    """What forbids to take a group's numbers at face value: arms trained on unequal terms, and leaks."""
+    return (*unequal(group), *leaks(group))
+
+
+def unequal(group: Group) -> tuple[str, ...]:
+    """A sentence on everything but the objectives in which arms were trained unlike the baseline; none where nothing
+    is."""
+    short = short_labels(group.defenses)
+    found: dict[str, dict[str, None]] = {}
+    for entry in group.record["training"]:
+        place = (entry["model"], entry["data"]) == (group.model, group.train_data)
+        if place and entry["differences"] and entry["defense"] in short:
+            told = ", ".join(map(_unlike, entry["differences"]))
+            found.setdefault(told, {})[short[entry["defense"]]] = None
+    if not found:
+        return ()
+    base = next((e["versus_baseline"]["defense"] for e in group.entries if e["versus_baseline"]), None)
+    others = [name for label, name in short.items() if label != base]
+    arms = "; ".join(
+        f"{'all others' if len(others) > 1 and list(names) == others else ', '.join(names)} in {told}"
+        for told, names in found.items()
+    )
+    return (f"Trained unlike {short[base] if base else 'the baseline'}: {arms}.",)
+
+
+def _unlike(difference: Mapping[str, Any]) -> str:
+    here, base = (_setting(difference[arm]) for arm in ("here", "baseline"))
+    return f"{difference['what']} ({here} against {base})"
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "unset"
+    return value if isinstance(value, str) else format_value(value)
 
 
 def origin(group: Group) -> str:
@@ -169,9 +209,8 @@ def seed_notes(group: Group) -> tuple[str, ...]:
         return ()
     seeds = record["config"]["seeds"]
     told = (
-        f"Mean ± SD over {len(seeds)} trainings (seeds {', '.join(map(str, seeds))}); SD is the sample standard "
-        "deviation (n - 1). The interval of a difference is that of the mean difference over these trainings, from a "
-        "bootstrap over samples: it does not hold the spread between trainings."
+        f"{spread_notes(record)[0]} The interval of a difference is that of the mean difference over these trainings, "
+        "from a bootstrap over samples: it does not hold the spread between trainings."
     )
     short = [
         f"{entry['defense']} in {entry['scenario']} (seeds {', '.join(map(str, entry['seeds']))} only)"
@@ -179,3 +218,13 @@ def seed_notes(group: Group) -> tuple[str, ...]:
         if not failed(entry) and len(entry["seeds"]) < len(seeds)
     ]
     return (told, *([f"Not every training was evaluated: {'; '.join(short)}."] if short else []))
+
+
+def spread_notes(record: Record) -> tuple[str, ...]:
+    """What mean and SD stand for; nothing for a single training."""
+    seeds = record["config"]["seeds"]
+    told = (
+        f"Mean ± SD over {len(seeds)} trainings (seeds {', '.join(map(str, seeds))}); SD is the sample standard "
+        "deviation (n - 1)."
+    )
+    return (told,) if record["over_seeds"] else ()

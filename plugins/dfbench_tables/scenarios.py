@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dfbench.contracts import MetricSpec, TableTemplate
-from dfbench.errors import UsageError, did_you_mean
-from dfbench.registry import load_registry
+from dfbench.contracts import TableTemplate
+from dfbench.errors import UsageError
 from dfbench.tables import Column, Entry, Row, Table
+from dfbench_tables.asked import check_measured, metrics_of, upwards
 from dfbench_tables.entries import EMPTY, FAILED, NONE, number, signed, title
 from dfbench_tables.labels import in_full, short_labels
 from dfbench_tables.reading import (
@@ -38,17 +38,11 @@ class Scenarios(TableTemplate):
     """
 
     def __init__(self, metrics: str = "accuracy,auc,tpr_at_fpr_1pct", level: str = "auto") -> None:
-        self.metrics = [name.strip() for name in metrics.split(",") if name.strip()]
+        self.metrics = metrics_of(metrics, "the table of scenarios", "scenarios(metrics=auc)")
         self.level = level
-        if not self.metrics:
-            raise UsageError("the table of scenarios needs a metric: scenarios(metrics=auc)")
-        known = [spec.name for spec in load_registry().specs("metric")]
-        for name in self.metrics:
-            if name not in known:
-                raise UsageError(f"the table of scenarios: unknown metric {name!r}: {did_you_mean(name, known)}")
 
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
-        self._check(record)
+        check_measured(record, self.metrics)
         tables = []
         for group in groups(record):
             if self.level == "videos" and not group.has_videos:
@@ -56,12 +50,6 @@ class Scenarios(TableTemplate):
             shown = group.by_video() if self.level != "samples" and group.has_videos else group
             tables.append(self._table(shown))
         return tables
-
-    def _check(self, record: Mapping[str, Any]) -> None:
-        known = {name for cell in record["cells"] for name in cell["metrics"]}
-        for name in self.metrics:
-            if known and name not in known:
-                raise UsageError(f"the record has no metric {name!r}: {did_you_mean(name, known)}")
 
     def _table(self, group: Group) -> Table:
         compared = [d for d in group.defenses if any(difference(e, m) for e in _of(group, d) for m in self.metrics)]
@@ -135,10 +123,10 @@ def _best(metric: str, entries: Sequence[Mapping[str, Any]]) -> set[str]:
     """The defenses that are bold: those with the best value as it is printed, if their differences exclude 0."""
     values = {entry["defense"]: value(entry, metric) for entry in entries}
     finite = [number for number in values.values() if number is not None]
-    upwards = _upwards(metric)
-    if upwards is None or not finite:
+    better = upwards(metric)
+    if better is None or not finite:
         return set()
-    top = round(max(finite) if upwards else min(finite), 3)
+    top = round(max(finite) if better else min(finite), 3)
     best = {name for name, found in values.items() if found is not None and round(found, 3) == top}
     clear = {e["defense"] for e in entries if excludes_0(difference(e, metric).get("interval"))}
     compared = {e["defense"] for e in entries if e["versus_baseline"]}
@@ -146,9 +134,3 @@ def _best(metric: str, entries: Sequence[Mapping[str, Any]]) -> set[str]:
     if best <= compared:
         return best & clear
     return best if best <= baselines and set(values) - best <= clear else set()
-
-
-def _upwards(metric: str) -> bool | None:
-    """Whether more of a metric is better; None for one that has no direction, or is not installed here."""
-    known = {spec.name: spec for spec in load_registry().specs("metric") if isinstance(spec, MetricSpec)}
-    return known[metric].higher_is_better if metric in known else None

@@ -12,7 +12,7 @@ from dfbench.grammar import format_value, parse
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, single
 from dfbench_tables.labels import in_full, short_labels
-from dfbench_tables.reading import Group, failed, groups, interval_note, leaks, origin, seed_notes
+from dfbench_tables.reading import Group, cautions, failed, groups, interval_note, origin, seed_notes
 
 NO = "none"
 """No attack, or no corruption."""
@@ -62,7 +62,7 @@ def _table(group: Group) -> Table:
         group.name,
         tuple(columns),
         sections,
-        (f"{origin(group)}.", *leaks(group)),
+        (f"{origin(group)}.", *cautions(group)),
         notes,
         group.about(),
         part="Survival of attacks",

@@ -52,6 +52,7 @@ _OPTIONS = (
     click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1; auto takes CUDA if there."),
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Of evaluation."),
     click.option("--cache", type=click.Path(path_type=Path), help="Cache folder.  [default: ~/.cache/dfbench]"),
+    click.option("--cam", is_flag=True, help="Also measure how Grad-CAM maps change; costs two passes per image."),
     click.option("--allow-leak", is_flag=True, help="Train on leaky splits all the same; every table is then marked."),
     click.option("--deterministic", is_flag=True, help="Deterministic algorithms alone; slower on CUDA."),
     click.option("--log", type=click.Choice(["tensorboard"]), help="Trainings as events, in OUT/tensorboard."),
@@ -79,8 +80,7 @@ def request(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         asked["scenarios"] = [(attack, corruption, "") for attack, corruption in pairs]
     if options["tables"]:
         asked["tables"] = [(template, template, []) for template in options["tables"]]
-    if options["allow_leak"]:
-        asked["allow_leak"] = True
+    asked.update({flag: True for flag in ("allow_leak", "cam") if options[flag]})
     return asked
 
 

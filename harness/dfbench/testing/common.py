@@ -55,6 +55,7 @@ class Detector(nn.Module):
 
     weights = Weights("random")
     cam_layer = "features"
+    shallow_layer = "features.2"
     min_size = 8
 
     def __init__(self, seed: int = 0) -> None:

@@ -8,7 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from dfbench.grammar import format_expr, parse, parse_sum
+from dfbench.nauc import nauc, nauc_seed
+from dfbench.recordfile import SCHEMA_VERSION
+
 _METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auc", "tpr_at_fpr_1pct", "eer")
+
+_ATTENTION = (
+    "cam_pearson", "cam_pearson_flipped", "cam_pearson_unflipped", "iinc", "iinc_flipped", "iinc_unflipped",
+    "iinc_consistency", "cam_top10_iou", "flip_rate",
+)  # fmt: skip
+_ATTENTION_FLOORS = (
+    *(f"{name}_{floor}" for name in ("cam_pearson", "iinc", "cam_top10_iou") for floor in ("random", "shuffled")),
+    "cam_degenerate",
+)
 
 _SCENARIOS = (
     ("clean", "none", "none"),
@@ -18,6 +31,12 @@ _SCENARIOS = (
     ("U-Net", "unet(eps=8/255)", "none"),
     ("U-Net + JPEG", "unet(eps=8/255)", "jpeg(quality=50)"),
 )
+
+SWEEP = (
+    ("clean", "none", "none"),
+    *((f"FGSM eps={eps}", f"fgsm(eps={eps})", "none") for eps in (0.001, 0.005, 0.01, 0.015)),
+)
+"""Scenarios of one attack over several bounds."""
 
 _NOTHING = {"n": 0, "metrics": {}, "undefined": {}, "intervals": {}, "versus_baseline": None}
 """What a failed cell has measured."""
@@ -30,15 +49,20 @@ def sample_record(
     defenses: Sequence[str] = ("none", "dual"),
     videos: bool = False,
     fail: Sequence[tuple[str, str]] = (),
+    cam: bool = False,
 ) -> dict[str, Any]:
     """A record in the newest layout with random numbers that fit together, the same for the same arguments.
 
+    Defended arms are trained longer than the baseline, and start from it. Parameters that a label does not tell are
+    not in the configuration either.
+
     Args:
         seeds: of the trainings; with several of them ``over_seeds`` is filled.
-        scenarios: name, attack and corruption of each.
+        scenarios: name, attack and corruption of each; an attack at several eps (:data:`SWEEP`) fills ``curves``.
         defenses: labels; the first is the baseline.
         videos: whether samples are frames of videos.
         fail: scenario and defense of cells that failed, in every training.
+        cam: whether attention was measured, in the scenarios that change the images.
     """
     rng = np.random.default_rng(0)
     cells = []
@@ -46,23 +70,65 @@ def sample_record(
         base = None
         for defense in defenses:
             cell = _cell(rng, seed, data, scenario, defense, videos=videos, failed=(scenario[0], defense) in fail)
+            if cam and scenario[1:] != ("none", "none") and cell["status"] == "ok":
+                _look(rng, cell)
             _compare(cell, base)
             base = cell if defense == defenses[0] else base
             cells.append(cell)
     used = [{"name": name, "fingerprint": "0" * 64} for name in ("here", "there")]
-    named = [{"name": name, "attack": None, "corruption": None} for name, _, _ in scenarios]
+    named = [
+        {"name": name, "attack": _component("attack", attack), "corruption": _component("corruption", corruption)}
+        for name, attack, corruption in scenarios
+    ]
     return {
-        "schema_version": 2,
-        "config": {"scenarios": named, "seeds": list(seeds), "split": "test", "tables": []},
+        "schema_version": SCHEMA_VERSION,
+        "command": "dfbench run",
+        "config": {
+            "defenses": [_defense(label, defenses[0]) for label in defenses],
+            "scenarios": named,
+            "seeds": list(seeds),
+            "split": "test",
+            "tables": [],
+            "cam": cam,
+        },
         "data": used[:1],
         "eval_data": used,
-        "training": [],
+        "weights": {"m": {"name": "lite0", "sha256": "0" * 64}},
+        "training": [_training(label, seed, defenses[0]) for seed, label in product(seeds, defenses)],
         "attackers": [],
         "intervals": {"level": 0.95, "method": "percentile bootstrap, clustered by video", "replicates": 1000},
         "warnings": ["here into there: a warning | with <marks> & *stars*"],
         "cells": cells,
         "over_seeds": list(_over_seeds(cells, seeds)) if len(seeds) > 1 else [],
+        "curves": _curves(cells, defenses[0]),
     }
+
+
+def _component(kind: str, label: str) -> dict[str, Any] | None:
+    written = parse(label)
+    return None if label == "none" else {"kind": kind, "name": written.name, "params": written.params}
+
+
+def _recipe(label: str, baseline: str) -> dict[str, Any]:
+    return {"epochs": 5 if label == baseline else 12, "batch_size": 32, "optimizer": "adamw", "lr": 3e-4}
+
+
+def _defense(label: str, baseline: str) -> dict[str, Any]:
+    objectives = [{"kind": "defense", "name": part.name, "params": part.params} for part in parse_sum(label)]
+    start = None if label == baseline else baseline
+    return {"label": label, "objectives": objectives, "recipe": _recipe(label, baseline), "start": start}
+
+
+def _training(label: str, seed: int, baseline: str) -> dict[str, Any]:
+    longer = [
+        {"what": "epochs", "here": 12, "baseline": 5},
+        {"what": "start", "here": baseline, "baseline": None},
+    ]
+    return {
+        "model": "m", "defense": label, "data": "here", "seed": seed, "recipe": _recipe(label, baseline),
+        "precision": "fp32", "checkpoint": f"checkpoints/{label}-{seed}.safetensors",
+        "differences": [] if label == baseline else longer,
+    }  # fmt: skip
 
 
 def _cell(
@@ -88,12 +154,30 @@ def _cell(
 
 def _measured(rng: np.random.Generator, n: int) -> dict[str, Any]:
     metrics = {name: float(rng.uniform(0.3, 0.9)) for name in _METRICS}
+    half = n // 2
+    tp, tn = (round(half * metrics[name]) for name in ("accuracy", "balanced_accuracy"))
+    metrics |= dict.fromkeys(("accuracy", "balanced_accuracy"), (tp + tn) / n)
+    counts = {"tp": float(tp), "fn": float(half - tp), "fp": float(half - tn), "tn": float(tn), "n": float(n)}
+    floors = {"always_fake_accuracy": 0.5, "always_real_accuracy": 0.5}
     return {
         "n": n,
-        "metrics": {**metrics, "ap": None, "always_fake_accuracy": 0.5, "always_real_accuracy": 0.5},
+        "metrics": {**metrics, "ap": None, **floors, **counts},
         "undefined": {"ap": "no value on these samples"},
         "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
         "versus_baseline": None,
+    }
+
+
+def _look(rng: np.random.Generator, cell: dict[str, Any]) -> None:
+    """Add the metrics of attention; in cells without an attack no prediction changed."""
+    metrics: dict[str, float | None] = {name: float(rng.uniform(0.1, 0.9)) for name in _ATTENTION + _ATTENTION_FLOORS}
+    if cell["attack"] == "none":
+        none = dict.fromkeys(("cam_pearson_flipped", "iinc_flipped"))
+        metrics |= {**none, "flip_rate": 0.0}
+        cell["undefined"] |= dict.fromkeys(none, "no sample with a changed prediction")
+    cell["metrics"] |= metrics
+    cell["intervals"] |= {
+        name: [value - 0.05, value + 0.05] for name in _ATTENTION if (value := metrics[name]) is not None
     }
 
 
@@ -102,9 +186,58 @@ def _compare(cell: dict[str, Any], base: dict[str, Any] | None) -> None:
     if base is None or "failed" in (cell["status"], base["status"]):
         return
     for ours, theirs in [(cell, base), *([(cell["video"], base["video"])] if cell["video"] else [])]:
-        gains = {name: ours["metrics"][name] - theirs["metrics"][name] for name in _METRICS}
+        gains = {name: ours["metrics"][name] - theirs["metrics"][name] for name in ours["intervals"]}
         difference = {name: {"value": gain, "interval": [gain - 0.1, gain + 0.1]} for name, gain in gains.items()}
         ours["versus_baseline"] = {"defense": base["defense"], "difference": difference}
+
+
+def _curves(cells: Sequence[dict[str, Any]], baseline: str) -> list[dict[str, Any]]:
+    """The curve of each arm and attack that was measured at several eps, and at eps 0 with the same corruption."""
+    known = ("model", "defense", "train_data", "data", "seed", "corruption", "corruption_column", "split", "n")
+    swept: dict[tuple[Any, ...], dict[float, dict[str, Any]]] = {}
+    clean = {tuple(cell[name] for name in known[:6]): cell for cell in cells if cell["attack"] == "none"}
+    for cell in cells:
+        attack = parse(cell["attack"])
+        if "eps" in attack.params:
+            label = format_expr(attack.name, {key: v for key, v in attack.params.items() if key != "eps"})
+            arm = tuple(cell[name] for name in known[:6])
+            swept.setdefault((*arm, label), {0.0: clean[arm]} if arm in clean else {})[attack.params["eps"]] = cell
+    curves: list[dict[str, Any]] = []
+    for (*_, label), points in swept.items():
+        if len(points) < 3 or 0.0 not in points or any(cell["status"] == "failed" for cell in points.values()):
+            continue
+        cell, eps = points[0.0], sorted(points)
+        metrics = {name: [points[bound]["metrics"][name] for bound in eps] for name in _METRICS}
+        curve = {
+            **{name: cell[name] for name in known},
+            "attack": label,
+            "name": label,
+            "eps": eps,
+            "scenarios": [points[bound]["scenario"] for bound in eps],
+            "metrics": metrics,
+            "intervals": {name: [points[bound]["intervals"][name] for bound in eps] for name in _METRICS},
+            "nauc": {name: _around(nauc(eps, values), 0.05) for name, values in metrics.items()},
+            "nauc_seed": {name: _around(nauc_seed(eps, values), 0.05) for name, values in metrics.items()},
+            "versus_baseline": None,
+        }
+        places = [name for name in known if name != "defense"] + ["attack"]
+        base = next((o for o in curves if o["defense"] == baseline and all(o[p] == curve[p] for p in places)), None)
+        if base is not None and cell["defense"] != baseline:
+            curve["versus_baseline"] = {
+                "defense": baseline,
+                **{
+                    area: {
+                        name: _around(curve[area][name]["value"] - base[area][name]["value"], 0.1) for name in metrics
+                    }
+                    for area in ("nauc", "nauc_seed")
+                },
+            }
+        curves.append(curve)
+    return curves
+
+
+def _around(value: float, width: float) -> dict[str, Any]:
+    return {"value": value, "interval": [value - width, value + width]}
 
 
 _SHARED = (
@@ -134,7 +267,7 @@ def _together(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if versus:
         gains = {
             name: float(np.mean([one["versus_baseline"]["difference"][name]["value"] for one in measured]))
-            for name in _METRICS
+            for name in versus["difference"]
         }
         difference = {name: {"value": gain, "interval": [gain - 0.1, gain + 0.1]} for name, gain in gains.items()}
         versus = {**versus, "difference": difference}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from dfbench.contracts import REQUIRED, Spec
+from dfbench.contracts import REQUIRED, MetricSpec, Spec
 from dfbench.plugins import spec_fault
 from dfbench.registry import Component
 from dfbench.testing.common import check_pickle, component_of, conforming
@@ -14,8 +14,8 @@ from dfbench.testing.common import check_pickle, component_of, conforming
 def check_spec(spec: Spec) -> None:
     """The name is legal, the schema sound and equal to the target's signature, summary and docstring are there.
 
-    A metric's target is the metric itself and takes ``y, score, weight``; every other target takes the parameters as
-    keywords, with the same defaults. A target with ``**keywords`` vouches for those it does not name.
+    A metric's target is the metric itself and takes its columns and the weight; every other target takes the
+    parameters as keywords, with the same defaults. A target with ``**keywords`` vouches for those it does not name.
 
     Raises:
         AssertionError: what does not hold.
@@ -36,8 +36,9 @@ def check_spec(spec: Spec) -> None:
 def _check_signature(component: Component, target: Any, who: str) -> None:
     spec, found = component.spec, inspect.signature(target).parameters
     where = f"{who}: its target {spec.target}"
-    if spec.kind == "metric":
-        assert len(found) == 3, f"{where} must take (y, score, weight), not ({', '.join(found)})"
+    if isinstance(spec, MetricSpec):
+        takes = (*spec.columns, "weight")
+        assert len(found) == len(takes), f"{where} must take ({', '.join(takes)}), not ({', '.join(found)})"
         assert not spec.params, f"{who} declares parameters; a metric takes none"
         return
     named = {n: p for n, p in found.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}

@@ -11,12 +11,13 @@ from dfbench.registry import Component
 from dfbench.render import FORMATS
 from dfbench.tables import Table
 from dfbench.testing.common import check_pickle, component_of, conforming
-from dfbench.testing.records import sample_record
+from dfbench.testing.records import SWEEP, sample_record
 
 
 def check_table(what: Spec | Component, **params: Any) -> None:
-    """Tables of every kind of record: of one training or several, of images or videos, with failed cells, without
-    attacks, without a defense; the same again, the record left as it was, and every format takes them.
+    """Tables of every kind of record: of one training or several, of images or videos, at several eps, with attention
+    measured, with failed cells, without attacks, without a defense; the same again, the record left as it was, and
+    every format takes them.
 
     Args:
         what: the template's spec, with ``params`` as keywords, or its component.
@@ -56,6 +57,17 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "of videos", sample_record(videos=True)
     yield "of videos and several trainings", sample_record(seeds=(0, 1), videos=True, fail=failed)
     yield "with failed cells", sample_record(fail=failed)
+    yield "with attention measured", sample_record(cam=True, fail=failed)
+    yield "with attention measured in several trainings", sample_record(seeds=(0, 1), cam=True)
     yield "without attacks", sample_record(scenarios=clean)
     yield "without a defended arm", sample_record(defenses=["none"])
+    yield "of an attack at several eps", sample_record(scenarios=SWEEP, fail=[("FGSM eps=0.001", "none")])
+    yield (
+        "of several defenses and trainings at several eps",
+        sample_record(
+            seeds=(0, 1),
+            scenarios=SWEEP,
+            defenses=["none", *(f"pim(alpha={a}, r={r})" for a in (0.5, 1.0) for r in (0.1, 0.2))],
+        ),
+    )
     yield "without a finished cell", sample_record(scenarios=clean, fail=[("clean", "none"), ("clean", "dual")])

@@ -1,0 +1,45 @@
+"""Metrics that a user asked a table for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dfbench.contracts import MetricSpec
+from dfbench.errors import UsageError, did_you_mean
+from dfbench.registry import load_registry
+
+
+def metrics_of(text: str, who: str, example: str) -> list[str]:
+    """The names in a list separated by commas.
+
+    Args:
+        text: as the user wrote it.
+        who: what messages call the table, e.g. ``the table of scenarios``.
+        example: the table as it might be asked for.
+
+    Raises:
+        UsageError: no name, or one that is no metric.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"{who} needs a metric: {example}")
+    known = [spec.name for spec in load_registry().specs("metric")]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{who}: unknown metric {name!r}: {did_you_mean(name, known)}")
+    return names
+
+
+def check_measured(record: Mapping[str, Any], metrics: list[str]) -> None:
+    """Raises UsageError where no cell of a record has a metric, though it has others."""
+    known = {name for cell in record["cells"] for name in cell["metrics"]}
+    for name in metrics:
+        if known and name not in known:
+            raise UsageError(f"the record has no metric {name!r}: {did_you_mean(name, known)}")
+
+
+def upwards(metric: str) -> bool | None:
+    """Whether more of a metric is better; None for one that has no direction, or is not installed here."""
+    known = {spec.name: spec for spec in load_registry().specs("metric") if isinstance(spec, MetricSpec)}
+    return known[metric].higher_is_better if metric in known else None

@@ -95,7 +95,7 @@ def test_the_page_tells_what_was_left_out(explained: Path) -> None:
 def test_without_only_the_page_has_all_evidence(dfbench: Cli, copied: Path, shared_cache: Path) -> None:
     assert dfbench("explain", copied, "--samples", 2, "--attack", "unet(epochs=1)", "--cache", shared_cache)[0] == 0
     page = (copied / "explain" / "index.html").read_text()
-    assert re.findall("<h2>(.*?)</h2>", page) == ["Attention", "Frequency", "Attackers"]
+    assert re.findall("<h2>(.*?)</h2>", page) == ["Curves", "Ablation", "Attention", "Frequency", "Attackers"]
     assert set(linked(page)) == {path.name for path in (copied / "explain").iterdir()} - {"index.html"}
     captions = re.findall(r"<figcaption>([^<]+)</figcaption>", page)
     assert len(captions) == page.count("<img ")
@@ -162,7 +162,7 @@ def test_an_attack_without_an_attacker_of_its_own_is_left_out_by_default_and_an_
         (["--data", "mini"], "the data set 'mini' is not in the run"),
         (["--seed", "7"], "the run has no seed 7: it has 0"),
         (["--detector", "mtcn"], "unknown detector 'mtcn': did you mean 'mtcnn'"),
-        (["--only", "noses"], "'noses' is not one of 'attention', 'frequency', 'attackers'"),
+        (["--only", "noses"], "'noses' is not one of 'curves', 'ablation', 'attention', 'frequency', 'attackers'"),
         (["--samples", "0"], "0 is not in the range x>=1"),
     ],
 )

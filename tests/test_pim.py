@@ -217,6 +217,12 @@ def test_batch_norm_counts_the_images_once(alpha: float) -> None:
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
+def test_no_hook_outlasts_a_pass() -> None:
+    model = build(TIMM.format("test_efficientnet"))
+    clean(context_of(model, pim()), *some(4, 64))
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
 def dropping() -> Any:
     """A network with dropout and with stochastic depth."""
     model = build(TIMM.format("test_efficientnet"))

@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+from shown import PIM_GRID, cells, entry, first, row, tables
 
 from dfbench.contracts import Spec, TableSpec, TableTemplate
 from dfbench.errors import UsageError
-from dfbench.registry import load_registry
-from dfbench.tables import Column, Entry, Row, Table, named_tables
+from dfbench.labels import short_labels
+from dfbench.tables import Column, Entry, Table
 from dfbench.testing import check_spec, check_table, sample_record
-from dfbench_tables.labels import short_labels
+from dfbench.testing.records import SWEEP
+from dfbench_tables.entries import title
 from dfbench_tables.plugin import dfbench_tables
 
 SPECS = {spec.name: spec for spec in dfbench_tables()}
-
-
-def tables(template: str, record: dict[str, Any]) -> list[Table]:
-    ((_, found),) = named_tables(load_registry(), record, [{"name": "t", "template": template}])
-    return found
-
-
-def first(template: str, record: dict[str, Any]) -> Table:
-    return tables(template, record)[0]
-
-
-def row(table: Table, **labels: str) -> Row:
-    """The one row with these labels."""
-    (found,) = (
-        row
-        for row in table.rows
-        if labels.items() <= {c.label: e.text for c, e in zip(table.columns, row, strict=True) if c.label}.items()
-    )
-    return found
-
-
-def entry(table: Table, heading: str, **labels: str) -> Entry:
-    """The entry under a heading, in the row with these labels."""
-    return row(table, **labels)[[column.heading for column in table.columns].index(heading)]
-
-
-def cells(record: dict[str, Any], **wanted: Any) -> Iterator[dict[str, Any]]:
-    return (cell for cell in record["cells"] if wanted.items() <= cell.items())
+PUBLISHED = Path(__file__).parents[1] / "results/published/gradient-regularization.toml"
 
 
 def compare(record: dict[str, Any], metric: str, base: float, ours: float, interval: list[float] | None) -> None:
@@ -130,14 +106,53 @@ def test_videos_have_a_table_after_the_frames_with_their_number() -> None:
 
 
 def test_every_table_says_that_the_splits_leak_but_not_what_leaks_elsewhere() -> None:
-    record = sample_record()
+    record = sample_record(scenarios=SWEEP, defenses=PIM_GRID)
     inner, into = "LEAK: 3 videos are in both", "LEAK: here into there: 2 people are in both"
     record["warnings"] = [inner, into, "careful"]
+    shown = set()
     for template in SPECS:
-        here, there = tables(template, record)
-        assert here.captions[-1] == inner
-        assert into not in here.captions
-        assert there.captions[-2:] == (inner, into)
+        for table in tables(f"published(file={PUBLISHED})" if template == "published" else template, record):
+            if not table.title.endswith("differences in protocol"):
+                assert inner in table.captions
+                assert (into in table.captions) == (table.about["data"] == "there")
+                shown.add(template)
+    assert shown >= {"results", "scenarios", "manipulations", "survival", "nauc", "confusion", "grid", "published"}
+
+
+def test_every_table_says_which_arms_were_trained_on_other_terms_than_the_baseline() -> None:
+    record = sample_record(scenarios=SWEEP, defenses=PIM_GRID)
+    told = "Trained unlike none: all others in epochs (12 against 5), start (none against unset)."
+    shown = set()
+    for template in SPECS:
+        for table in tables(f"published(file={PUBLISHED})" if template == "published" else template, record):
+            if not table.title.endswith("differences in protocol"):
+                assert told in table.captions
+                shown.add(template)
+    assert shown >= {"results", "scenarios", "manipulations", "survival", "nauc", "confusion", "grid", "published"}
+
+
+def test_arms_trained_on_other_terms_are_told_apart_by_their_terms() -> None:
+    record = sample_record(defenses=["none", "dual", "pim"])
+    (other,) = (entry for entry in record["training"] if entry["defense"] == "pim")
+    other["differences"] = [{"what": "label_smoothing", "here": 0.0, "baseline": 0.05}]
+    told = (
+        "Trained unlike none: dual in epochs (12 against 5), start (none against unset); pim in label_smoothing (0.0 "
+        "against 0.05)."
+    )
+    assert told in first("results", record).captions
+
+
+def test_arms_trained_on_equal_terms_need_no_words() -> None:
+    record = sample_record()
+    for training in record["training"]:
+        training["differences"] = []
+    assert not any("Trained unlike" in text for text in first("results", record).captions)
+
+
+def test_a_heading_says_which_f1_it_is() -> None:
+    assert [title(metric) for metric in ("f1_macro", "f1_fake", "f1_real")] == [
+        "macro-F1", "F1 of fake", "F1 of real",
+    ]  # fmt: skip
 
 
 def test_clips_that_were_re_encoded_are_told_from_corrupted_images() -> None:
@@ -381,7 +396,7 @@ def test_without_an_attack_there_is_no_survival() -> None:
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_the_built_in_template_conforms(spec: Spec) -> None:
     check_spec(spec)
-    check_table(spec)
+    check_table(spec, **({"file": str(PUBLISHED)} if spec.name == "published" else {}))
 
 
 class Sound(TableTemplate):

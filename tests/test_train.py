@@ -100,7 +100,7 @@ def test_training_stops_when_validation_has_not_improved_for_as_long_as_the_pati
 
 def test_a_training_that_keeps_improving_uses_all_its_epochs(data: Dataset, tmp_path: Path) -> None:
     _, free = run(data, tmp_path / "a", [Defense()], epochs=4)
-    model, patient = run(data, tmp_path / "b", [Defense()], epochs=4, patience=3)
+    _, patient = run(data, tmp_path / "b", [Defense()], epochs=4, patience=3)
     assert [row["validation"] for row in patient["log"]] == [row["validation"] for row in free["log"]]
     assert patient["stopped_early"] is False
     assert "stopped_early" not in patient["log"][-1]

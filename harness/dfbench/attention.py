@@ -17,11 +17,10 @@ from torch import Tensor, nn
 
 from dfbench.contracts import Progress, Sample, Split
 from dfbench.errors import UsageError
-from dfbench.gradcam import grad_cam
+from dfbench.gradcam import explained, grad_cam, predicted
 from dfbench.loader import Loader
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.similarity import iinc, pearson, top_cell_iou
-from dfbench.view import ModelView
 
 MEASURES = {"cam_pearson": pearson, "cam_iinc": iinc, "cam_iou": top_cell_iou}
 """What of two maps is measured, by the column it is kept in."""
@@ -49,9 +48,8 @@ def require_cam_layer(name: str, cam_layer: str) -> None:
 class Attention:
     """Where a detector looks on the clean images of a split, and how alike it looks on what becomes of them.
 
-    Holds a prepared copy of the detector (see :class:`~dfbench.view.ModelView`) and the clean maps: 200 bytes an image
-    on a grid of 7 x 7. Nothing else is kept, so that the cells of an interrupted evaluation need no state of it; it is
-    made again.
+    Keeps the clean maps, 200 bytes an image on a grid of 7 x 7, and nothing of what it looked at since: the cells of an
+    interrupted evaluation need no state of it, it is made again.
 
     Args:
         model: the detector, in evaluation mode on ``device``.
@@ -75,17 +73,17 @@ class Attention:
         title: str,
     ) -> None:
         require_cam_layer(type(model).__name__, str(getattr(model, "cam_layer", "")))
-        self._module = ModelView(model).module
+        self._model = model
         self._place = {sample.id: place for place, sample in enumerate(split.samples)}
         self._other = other_images(split.samples)
-        predicted, maps = [], []
+        classes, maps = [], []
         with progress.task(title, len(split.samples)) as advance:
             for batch in Loader(split, batch_size, device).epoch():
-                with torch.inference_mode():
-                    predicted.append(_predicted(model(batch.x)))
-                maps.append(self._maps(batch.x, predicted[-1]))
+                found, logits = explained(model, batch.x)
+                maps.append(found.cpu().numpy())
+                classes.append(predicted(logits).cpu().numpy())
                 advance(len(batch.ids))
-        self.predicted: NDArray[np.int64] = np.concatenate([labels.cpu().numpy() for labels in predicted])
+        self.predicted: NDArray[np.int64] = np.concatenate(classes)
         """Class predicted on each clean image (n,)."""
         self.maps: NDArray[np.float32] = np.concatenate(maps)
         """Grad-CAM maps of the clean images, for that class (n, h, w) in [0, 1]."""
@@ -107,8 +105,8 @@ class Attention:
             the shuffled one are of the class predicted on its clean image.
         """
         place = np.array([self._place[sample_id] for sample_id in ids])
-        predicted = torch.from_numpy(self.predicted[place])
-        seen, clean = self._maps(x, predicted.to(x.device)), self.maps[place]
+        target = torch.from_numpy(self.predicted[place])
+        seen, clean = grad_cam(self._model, x, target.to(x.device)).cpu().numpy(), self.maps[place]
         other = self._other[place]
         references = {
             "": clean,
@@ -124,21 +122,16 @@ class Attention:
         for name in MEASURES:
             columns[f"{name}_shuffled"][other < 0] = np.nan
         columns["cam_empty_clean"], columns["cam_empty"] = _empty(clean), _empty(seen)
-        columns["flipped"] = (_predicted(logits).cpu() != predicted).numpy()
+        columns["flipped"] = (predicted(logits).cpu() != target).numpy()
         return columns
-
-    def _maps(self, x: Tensor, target: Tensor) -> NDArray[np.float32]:
-        maps: NDArray[np.float32] = grad_cam(self._module, x, target).cpu().numpy()
-        return maps
 
 
 def random_maps(ids: Sequence[str], grid: tuple[int, ...]) -> NDArray[np.float32]:
     """Maps (B, h, w) that look like Grad-CAM but know nothing of the image; each depends on its sample's id alone.
 
     Standard normal numbers through a ReLU, divided by their maximum; with the opposite sign where none is positive, so
-    that no map is empty. Neighbours are independent, which those of a real map are not: as a floor for the mean of a
-    measure that makes no difference (smoothed noise, and a real map with its cells in random order, gave the same to
-    0.03), for all cells are alike to it.
+    that no map is empty. Neighbours are independent, which those of a real map are not. That hardly moves a mean over
+    many samples: smoothed noise, and real maps with their cells in random order, gave floors within 0.06 of these.
     """
     noise = SampleRng(derive_seed("random attention"), ids).normal(torch.empty(len(ids), *grid))
     noise = torch.where(noise.amax((1, 2), keepdim=True) > 0, noise, -noise).relu()
@@ -163,8 +156,3 @@ def other_images(samples: Sequence[Sample]) -> NDArray[np.int64]:
 
 def _empty(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(maps.max(axis=(1, 2)) == 0)
-
-
-def _predicted(logits: Tensor) -> Tensor:
-    """The class (B,), with a tie counting as fake, as a score of exactly 0.5 does."""
-    return (logits[:, 1] >= logits[:, 0]).long()

@@ -11,7 +11,12 @@ from dfbench.view import ModelView
 
 
 def grad_cam(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-    """Grad-CAM maps at the sub-module ``model.cam_layer``, for the logit of a class.
+    """Grad-CAM maps (B, h, w) alone; see :func:`explained`."""
+    return explained(model, x, target)[0]
+
+
+def explained(model: nn.Module, x: Tensor, target: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Grad-CAM maps at the sub-module ``model.cam_layer``, for the logit of a class, and the logits of the same pass.
 
     Each channel of the layer's output is weighted by the spatial mean of the logit's gradient; the weighted sum goes
     through a ReLU and is divided by its maximum. To compare a clean with an attacked image, give the class predicted
@@ -24,11 +29,11 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
     Args:
         model: a detector, see :class:`~dfbench.contracts.Model`.
         x: images (B, 3, H, W) in [0, 1].
-        target: for each image the class whose logit is explained (B,), int64.
+        target: for each image the class whose logit is explained (B,), int64; None for the predicted one.
 
     Returns:
         Maps (B, h, w) in [0, 1] on the layer's own grid, float32. A map that nothing speaks for stays zero; every
-        other one reaches 1.
+        other one reaches 1. Then the logits (B, 2), detached: the model's own, up to float rounding.
 
     Raises:
         ContractError: the model names no CAM layer, its output is no map (B, C, h, w), it is not called exactly once
@@ -58,10 +63,17 @@ def grad_cam(model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
             raise ContractError(
                 f"the CAM layer {name!r} must give one map (B, C, h, w) in a forward pass, but it {got}"
             )
+        if target is None:
+            target = predicted(logits)
         # As weights of the logits, not as indices to gather: those could not have been made in inference mode.
         chosen = F.one_hot(target, logits.shape[1]).to(logits)
         (gradient,) = torch.autograd.grad(logits, leaves[0], chosen)
-    return _maps(leaves[0].detach().float(), gradient.float(), name)
+    return _maps(leaves[0].detach().float(), gradient.float(), name), logits.detach()
+
+
+def predicted(logits: Tensor) -> Tensor:
+    """The class (B,) that logits (B, 2) speak for; a tie counts as fake, as a score of exactly 0.5 does."""
+    return (logits[:, 1] >= logits[:, 0]).long()
 
 
 def _maps(activation: Tensor, gradient: Tensor, name: str) -> Tensor:

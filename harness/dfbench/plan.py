@@ -39,7 +39,7 @@ def _training_jobs(runner: Runner, arm: Arm, jobs: dict[str, Job]) -> None:
     defense = arm.plan
     if defense.start:
         _training_jobs(runner, runner.arm(arm.model, defense.start), jobs)
-    title = f"train {arm.model.label} | {defense.label}"
+    title = f"train {arm.model.label} | {runner.short[defense.label]}"
     objectives = [objective.build() for objective in defense.components]
     images = defense.recipe.epochs * _training_n(runner)
     clean = 1.0 if all(objective.clean_weight for objective in objectives) else 0.0
@@ -55,7 +55,7 @@ def _test_jobs(runner: Runner, arm: Arm, jobs: dict[str, Job]) -> None:
     for cell in runner.cells(arm):
         scenario = cell.scenario
         attack = runner.attacks[scenario.attack_label]
-        name = f"{model} | {arm.plan.label} | {scenario.attack_label}"
+        name = f"{model} | {runner.short[arm.plan.label]} | {scenario.attack_label}"
         if isinstance(attack, LearnedAttack) and attack.needs_fit:
             passes = attack.fit_epochs() * _training_n(runner)
             done = runner.store.find("attackers", runner.attacker_key(arm, scenario)) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from dfbench.contracts import Attack, Corruption, LearnedAttack, Progress, Weigh
 from dfbench.errors import ContractError, DfbenchError, StorageError
 from dfbench.evaluate import Scene, fit_attack, load_cell, save_cell, score_cells
 from dfbench.keys import core_version, digest, file_sha256
+from dfbench.labels import short_labels
 from dfbench.precision import resolve
 from dfbench.registry import Component
 from dfbench.rng import derive_seed
@@ -105,6 +106,11 @@ class Outcome:
     """By model label, the weights it started from."""
 
 
+def _trained(plans: Iterable[DefensePlan]) -> list[str]:
+    """The labels of defenses and of those that they start from."""
+    return [label for plan in plans for label in (plan.label, *_trained([plan.start] if plan.start else []))]
+
+
 class Runner:
     """Carries out a :class:`RunConfig`.
 
@@ -140,6 +146,7 @@ class Runner:
         self.corruptions = {s.corruption_label: self._build_corruption(s.corruption) for s in config.scenarios}
         self.weights: dict[str, dict[str, str]] = {}
         self.attackers: list[Attacker] = []
+        self.short = short_labels(_trained(config.defenses))
         self._looks: dict[tuple[Arm, str], Attention] = {}
         self._checkpoints: dict[Arm, Path] = {}
         self._checkpoint_keys: dict[tuple[str, str], dict[str, Any]] = {}
@@ -253,7 +260,7 @@ class Runner:
             device=self.device,
             state_file=state_file,
             progress=self.progress,
-            title=f"train {component.label} {plan.label}{self.where}",
+            title=f"train {component.label} {self.short[plan.label]}{self.where}",
             observe=lambda row: self._observe(arm, row),
         )
         with self.store.publish("checkpoints", preimage) as folder:
@@ -400,7 +407,7 @@ class Runner:
                     batch_size=self.batch_size,
                     device=self.device,
                     progress=self.progress,
-                    title=f"look  {arm.model.label} {arm.plan.label}{self.where}",
+                    title=f"look  {arm.model.label} {self.short[arm.plan.label]}{self.where}",
                 )
             }
         return self._looks[arm, data]
@@ -413,7 +420,7 @@ class Runner:
         arm, attacks = group[0].arm, list(dict.fromkeys(cell.scenario.attack_label for cell in group))
         more = f" and {len(attacks) - 1} more" if len(attacks) > 1 else ""
         where = f" on {group[0].data}" if len(self.config.eval_data) > 1 else ""
-        return f"test  {arm.model.label} {arm.plan.label} | {attacks[0]}{more}{where}{self.where}"
+        return f"test  {arm.model.label} {self.short[arm.plan.label]} | {attacks[0]}{more}{where}{self.where}"
 
     def _load_or_fit(self, attack: LearnedAttack, model: nn.Module, cell: Cell) -> None:
         preimage = self.attacker_key(cell.arm, cell.scenario)

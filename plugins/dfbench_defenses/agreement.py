@@ -13,8 +13,8 @@ from dfbench.contracts import Batch, TrainContext
 from dfbench.pgd import gradient_of, pgd
 from dfbench_defenses.adversarial import AdversarialTraining
 
-_START = 0.032
-"""Deviation of the first perturbation as a share of the bound: 0.001 at the published bound of 8/255."""
+_START = 0.001 / (8 / 255)
+"""Deviation of the Gaussian start as a share of the bound: the published 0.001 at the published 8/255."""
 
 
 def kl(logits: Tensor, other: Tensor) -> Tensor:

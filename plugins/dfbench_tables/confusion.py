@@ -7,9 +7,9 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
+from dfbench.labels import in_full, short_labels
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, number
-from dfbench_tables.labels import in_full, short_labels
 from dfbench_tables.reading import Group, captions, failed, groups, interval_note, spread_notes, value
 
 COUNTS = ("tp", "fn", "fp", "tn")

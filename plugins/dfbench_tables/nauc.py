@@ -7,10 +7,10 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.grammar import format_value
+from dfbench.labels import in_full, short_labels
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables import entries
 from dfbench_tables.asked import check_measured, metrics_of
-from dfbench_tables.labels import in_full, short_labels
 from dfbench_tables.reading import Group, captions, groups, interval_note, spread_notes
 
 AREAS = {"nauc": "nAUC", "nauc_seed": "nAUC, attacked points only"}

@@ -8,9 +8,9 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.grammar import format_value, parse
+from dfbench.labels import in_full, short_labels
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, area, number, title
-from dfbench_tables.labels import in_full, short_labels
 from dfbench_tables.published_file import ARMS, Number, read_published
 from dfbench_tables.published_match import matching, matching_curves
 from dfbench_tables.published_protocol import protocol

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dfbench.grammar import format_expr, format_value
+from dfbench.labels import short_labels
 from dfbench.tables import Column, Entry, Table
-from dfbench_tables.labels import short_labels
 from dfbench_tables.published_file import Published
 from dfbench_tables.published_match import attacks_of
 from dfbench_tables.reading import Group
@@ -56,7 +56,7 @@ def _facts(
         yield name, str(text), ", ".join(attacks_of(group, name)) or "not in this run"
     for name, text in told.get("defense", {}).items():
         arms = [_resolved(group, label) for label in roles["defended"]]
-        yield f"defense {name}", str(text), ", ".join(arms) or "not in this run"
+        yield f"defended ({name})", str(text), ", ".join(arms) or "not in this run"
 
 
 def _known(label: str, published: str) -> str:

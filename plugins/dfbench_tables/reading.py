@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dfbench.grammar import format_value
-from dfbench_tables.labels import short_labels
+from dfbench.labels import short_labels
 
 Entry = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -167,7 +167,7 @@ def _unlike(difference: Mapping[str, Any]) -> str:
 
 
 def _setting(value: Any) -> str:
-    if value is None:
+    if value in (None, ""):
         return "unset"
     return value if isinstance(value, str) else format_value(value)
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.errors import UsageError
+from dfbench.labels import in_full, short_labels
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.asked import check_measured, metrics_of, upwards
 from dfbench_tables.entries import EMPTY, FAILED, NONE, number, signed, title
-from dfbench_tables.labels import in_full, short_labels
 from dfbench_tables.reading import (
     Group,
     captions,

@@ -9,9 +9,9 @@ from typing import Any
 from dfbench.contracts import TableTemplate
 from dfbench.errors import UsageError
 from dfbench.grammar import format_value, parse
+from dfbench.labels import in_full, short_labels
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, single
-from dfbench_tables.labels import in_full, short_labels
 from dfbench_tables.reading import Group, cautions, failed, groups, interval_note, origin, seed_notes
 
 NO = "none"

@@ -26,6 +26,8 @@ figure { margin: 1.5rem 0; padding-bottom: 1.5rem; border-bottom: 1px solid var(
 """
 
 _ABOUT = {
+    "curves": "How the detectors fall as the bound of an attack grows.",
+    "ablation": "What two parameters of a defense buy.",
     "attention": "Where the detectors look: Grad-CAM (Selvaraju et al., ICCV 2017) at the last feature map.",
     "frequency": "Which spatial frequencies the detectors depend on: their error under Fourier basis noise "
     "(Yin et al., NeurIPS 2019).",
@@ -33,26 +35,33 @@ _ABOUT = {
 }
 
 
-def page(request: Request, sections: Mapping[str, Sequence[Path]], images: str) -> str:
-    """The page as HTML, to be kept in ``request.out``: figures and tables are linked relative to it.
+def page(
+    title: str, about: Mapping[str, str], notes: Sequence[str], sections: Mapping[str, Sequence[Path]], out: Path
+) -> str:
+    """The page as HTML, to be kept in ``out``: figures and tables are linked relative to it.
 
     It follows the reader's system in light and dark; on narrow screens wide figures scroll sideways. All text is
     escaped, and the page forbids scripts.
 
     Args:
-        request: what was explained, with its notes.
-        sections: by kind of evidence (``attention``, ...), the PNG and CSV files that it wrote into ``request.out``.
-        images: what the samples are called, e.g. ``mini, test split``.
+        title: its heading.
+        about: what was looked at, by term, e.g. what :func:`about_detectors` tells.
+        notes: sentences for the reader.
+        sections: by kind of evidence (``attention``, ...), the PNG and CSV files that it wrote into ``out``.
+        out: their folder.
     """
-    title = f"Evidence from {request.run.path.resolve().name}"
-    body = [f"<h1>{escape(title)}</h1>", *_about(request, images)]
+    body = [f"<h1>{escape(title)}</h1>", "<dl>"]
+    body += [f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in about.items()]
+    body.append("</dl>")
+    if notes:
+        body.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>")
     for name, paths in sections.items():
         figures = [path for path in paths if path.suffix == ".png"]
         tables = [path for path in paths if path.suffix == ".csv"]
         body.append(f"<h2>{escape(name.capitalize())}</h2>\n<p>{escape(_ABOUT[name])}</p>")
-        body += [_figure(request.out, path) for path in figures]
+        body += [_figure(out, path) for path in figures]
         if tables:
-            links = ", ".join(_link(request.out, path) for path in tables)
+            links = ", ".join(_link(out, path) for path in tables)
             body.append(f'<p class="soft">The numbers: {links}</p>')
         if not paths:
             body.append('<p class="soft">Nothing to show; the notes above say why.</p>')
@@ -70,24 +79,23 @@ def page(request: Request, sections: Mapping[str, Sequence[Path]], images: str) 
     )
 
 
-def _about(request: Request, images: str) -> list[str]:
-    """What was looked at, and the notes."""
-    record, split = request.run.record, request.split
-    counts = [sum(sample.label == label for sample in split.samples) for label in (0, 1)]
+def about_detectors(request: Request, images: str) -> dict[str, str]:
+    """Which detectors, attacks and images were looked at.
+
+    Args:
+        request: what was explained.
+        images: what the samples are called, e.g. ``mini, test split``.
+    """
+    counts = [sum(sample.label == label for sample in request.split.samples) for label in (0, 1)]
     used = [min(count, request.limit) for count in counts]
-    rows = {
+    return {
         "Detectors": "; ".join(
             f"{name} ({arm.model}, trained on {arm.data}, seed {arm.seed})"
             for arm, name in arm_names(request.arms).items()
         ),
         "Attacks": "; ".join(request.attacks) or "none",
         "Images": f"{images}: {used[0]} of {counts[0]} real and {used[1]} of {counts[1]} fake ones",
-        "Run": record["command"],
     }
-    lines = ["<dl>", *(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in rows.items()), "</dl>"]
-    if request.notes:
-        lines.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in request.notes) + "</ul>")
-    return lines
 
 
 def _figure(out: Path, path: Path) -> str:

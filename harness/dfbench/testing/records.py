@@ -122,7 +122,7 @@ def _defense(label: str, baseline: str) -> dict[str, Any]:
 def _training(label: str, seed: int, baseline: str) -> dict[str, Any]:
     longer = [
         {"what": "epochs", "here": 12, "baseline": 5},
-        {"what": "start", "here": baseline, "baseline": None},
+        {"what": "start", "here": baseline, "baseline": ""},
     ]
     return {
         "model": "m", "defense": label, "data": "here", "seed": seed, "recipe": _recipe(label, baseline),

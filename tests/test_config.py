@@ -248,3 +248,8 @@ def test_the_common_recipe_is_that_of_every_defense_that_does_not_set_its_own() 
 def test_an_unknown_parameter_of_the_common_recipe_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="the recipe has no parameter 'epoch': did you mean 'epochs'"):
         config(recipe={"epoch": 3})
+
+
+def test_a_defense_with_a_list_of_values_is_an_arm_for_each() -> None:
+    labels = [plan.label for plan in config(defenses=["none", "pim(alpha=[0.25, 1], r=[0.1, 0.2])"]).defenses]
+    assert labels == ["none"] + [f"pim(alpha={alpha}, r={r})" for alpha in (0.25, 1.0) for r in (0.1, 0.2)]

@@ -10,7 +10,7 @@ import pytest
 
 from dfbench.contracts import REQUIRED, Param
 from dfbench.errors import UsageError
-from dfbench.grammar import Expr, format_expr, format_value, parse, parse_sum
+from dfbench.grammar import Expr, format_expr, format_value, parse, parse_sum, variants
 from dfbench.schema import bind
 
 SCHEMA = (
@@ -192,3 +192,16 @@ def test_a_missing_required_parameter_is_named_with_an_example() -> None:
     schema = (Param("path", str, REQUIRED, "folder with real/ and fake/"),)
     with pytest.raises(UsageError, match=r"needs the parameter 'path' \(text\): write folder\(path=\.\.\.\)"):
         bind(parse("folder"), schema, "dataset 'folder'")
+
+
+def test_lists_of_values_stand_for_every_combination() -> None:
+    assert variants("dual+pim(alpha=[0.5, 1], r=[0.1, 0.2])") == [
+        "dual+pim(alpha=0.5, r=0.1)",
+        "dual+pim(alpha=0.5, r=0.2)",
+        "dual+pim(alpha=1, r=0.1)",
+        "dual+pim(alpha=1, r=0.2)",
+    ]
+
+
+def test_a_text_without_lists_stands_for_itself() -> None:
+    assert variants(" pgd( eps = 4/255 ) ") == [" pgd( eps = 4/255 ) "]

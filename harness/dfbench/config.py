@@ -8,7 +8,7 @@ from typing import Any
 
 from dfbench.contracts import SPLITS, DefenseSpec
 from dfbench.errors import UsageError, did_you_mean
-from dfbench.grammar import format_expr, format_value, parse_sum
+from dfbench.grammar import format_expr, format_value, parse_sum, variants
 from dfbench.keys import digest
 from dfbench.names import file_name
 from dfbench.recipe import RECIPE_NAMES, Recipe, recipe_params
@@ -226,11 +226,12 @@ def build_config(
     Args:
         scenarios: attack, corruption and name (or "") of each. A parameter with a list of values stands for one row
             for each, ``fgsm(eps=[0.001, 0.005])``; the row without the attack is then always there, to measure from.
+        defenses: a list of values stands for one defense for each, ``pim(r=[0.1, 0.2])``.
         recipe: training parameters of every defense, unless it sets them itself.
         data: data sets to train on, each for itself.
         eval_data: data sets to evaluate on; without any, detectors are evaluated on the one they were trained on.
         tables: name, template and scenarios (none: all) of each.
-        registry, models, defenses, split, seeds, allow_leak, cam: as the command line has them.
+        registry, models, split, seeds, allow_leak, cam: as the command line has them.
 
     Raises:
         UsageError: anything unknown, ill-typed, out of range, or named twice.
@@ -239,7 +240,7 @@ def build_config(
         raise UsageError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
     if unknown := [name for name in recipe or {} if name not in RECIPE_NAMES]:
         raise UsageError(f"the recipe has no parameter {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}")
-    plans = [parse_defense(registry, text, recipe) for text in defenses]
+    plans = [parse_defense(registry, text, recipe) for given in defenses for text in variants(given)]
     if not any(plan.is_baseline for plan in plans):
         plans.insert(0, parse_defense(registry, BASELINE, recipe))
     rows = _scenarios(registry, scenarios)

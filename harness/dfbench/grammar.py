@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, NoReturn
 
 from dfbench.errors import UsageError
@@ -69,6 +70,28 @@ def parse_sum(text: str) -> list[Expr]:
     if reader.peek():
         reader.fail("expected '+' and another component, or the end")
     return exprs
+
+
+def variants(text: str) -> list[str]:
+    """The sums that a text with lists of values stands for, ``pim(alpha=[0.5, 1], r=[0.1, 0.2])``: one for each
+    combination, the last list running fastest. A text without lists stands for itself.
+
+    Raises:
+        UsageError: as :func:`parse_sum`, or a list is empty.
+    """
+    exprs = parse_sum(text)
+    lists = [(i, name, value) for i, e in enumerate(exprs) for name, value in e.params.items() if type(value) is list]
+    if not lists:
+        return [text]
+    if empty := [name for _, name, values in lists if not values]:
+        raise UsageError(f"{text}: the list of the parameter {empty[0]!r} is empty: give at least one value")
+    found = []
+    for chosen in product(*(values for _, _, values in lists)):
+        params = [dict(expr.params) for expr in exprs]
+        for (i, name, _), value in zip(lists, chosen, strict=True):
+            params[i][name] = value
+        found.append("+".join(format_expr(expr.name, own) for expr, own in zip(exprs, params, strict=True)))
+    return found
 
 
 def format_value(value: Any) -> str:

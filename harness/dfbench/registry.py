@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dfbench.contracts import DatasetSpec, Spec
 from dfbench.errors import ContractError, DfbenchError, UsageError, did_you_mean
-from dfbench.grammar import Expr, format_expr, parse, parse_sum
+from dfbench.grammar import Expr, format_expr, parse, parse_sum, variants
 from dfbench.hookspecs import SPEC_OF_HOOK
 from dfbench.plugins import Plugins, Registered, duplicate_message, load
 from dfbench.schema import bind, default_of
@@ -142,13 +141,7 @@ class Registry:
         Raises:
             UsageError: as :meth:`component`, or a list is empty.
         """
-        expr = parse(text)
-        lists = {name: value for name, value in expr.params.items() if isinstance(value, list)}
-        if empty := [name for name, values in lists.items() if not values]:
-            raise UsageError(f"{text}: the list of the parameter {empty[0]!r} is empty: give at least one value")
-        chosen = [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
-        found = [self._bound(kind, replace(expr, params={**expr.params, **one})) for one in chosen]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(self.component(kind, one) for one in variants(text)))
 
     def corpus(self, name: str, root: Path, compression: str = "") -> Corpus:
         """The download of a data set, see :class:`~dfbench.corpus.Corpus`.

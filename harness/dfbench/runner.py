@@ -33,6 +33,8 @@ from dfbench.view import ModelView
 
 _TRAINING_CODE = (
     "train",
+    "augment",
+    "freeze",
     "precision",
     "hygiene",
     "curves",

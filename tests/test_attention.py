@@ -101,16 +101,16 @@ def test_cells_that_are_zero_are_never_top_cells() -> None:
 
 
 def test_tied_cells_share_the_last_places_whatever_their_position() -> None:
-    # One place is left for three tied cells: a third of it for each of them.
+    # Two places are left for three tied cells: two thirds of one for each of them.
     tied = grid([1, 0.5, 0.5, 0.5])
-    found = [top_cell_iou(tied, grid(other), k=2)[0] for other in ([1, 0.9], [1, 0, 0.9], [1, 0, 0, 0.9])]
-    assert found == pytest.approx([(1 + 1 / 3) / (1 + 1 + 2 / 3)] * 3)
+    found = [top_cell_iou(tied, grid(b), k=3)[0] for b in ([1, 0.9, 0.8], [1, 0, 0.9, 0.8], [1, 0.9, 0, 0.8])]
+    assert found == pytest.approx([(1 + 2 / 3 + 2 / 3) / (1 + 1 + 1 + 2 / 3)] * 3)
 
 
-@pytest.mark.parametrize("side", [1, 3])
-def test_a_grid_of_no_more_cells_than_are_compared_has_no_top_cells(side: int) -> None:
+@pytest.mark.parametrize("side, k", [(1, 10), (3, 10), (3, 9)])
+def test_a_grid_of_no_more_cells_than_are_compared_has_no_top_cells(side: int, k: int) -> None:
     maps = some_maps(2, side)
-    assert np.isnan(top_cell_iou(maps, maps, k=10)).all()
+    assert np.isnan(top_cell_iou(maps, maps, k)).all()
 
 
 def test_maps_of_two_grids_are_refused() -> None:

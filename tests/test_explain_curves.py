@@ -176,7 +176,7 @@ def test_without_a_sweep_a_note_says_how_to_ask_for_one(tmp_path: Path) -> None:
 # --- ablations ----------------------------------------------------------------------------------------------------
 
 
-def test_a_full_grid_has_a_heat_map_for_each_metric_and_a_table(tmp_path: Path) -> None:
+def test_a_grid_has_a_heat_map_for_each_metric_and_a_table(tmp_path: Path) -> None:
     found = record(scenarios=SWEEP[:1], defenses=PIM_GRID)
     written = ablation.explain(found, tmp_path, [])
     assert [path.name for path in written] == ["ablation--pim-accuracy.png", "ablation--pim-auc.png", "ablation.csv"]
@@ -217,6 +217,13 @@ def test_each_scenario_has_a_panel_and_no_panel_is_empty(tmp_path: Path, drawn: 
     assert len(drawn[0].axes) == 2 * 4  # with their colour bars
 
 
+def test_a_pair_of_values_without_an_arm_is_left_white(tmp_path: Path, drawn: list[Figure]) -> None:
+    ablation.explain(record(scenarios=SWEEP[:1], defenses=[*PIM_GRID, "pim(alpha=0.5, r=5.0)"]), tmp_path, [])
+    axes = drawn[0].axes[0]
+    assert len(axes.texts) == 5
+    assert np.ma.getmaskarray(axes.images[0].get_array()).tolist() == [[False] * 3, [False, False, True]]
+
+
 def test_failed_cells_are_left_out_of_a_heat_map(tmp_path: Path, drawn: list[Figure]) -> None:
     found = record(scenarios=SWEEP[:2], defenses=PIM_GRID, fail=[("clean", PIM_GRID[1])])
     ablation.explain(found, tmp_path, [])
@@ -234,7 +241,7 @@ def test_over_several_trainings_a_heat_map_shows_means(tmp_path: Path) -> None:
 def test_without_a_grid_a_note_says_what_would_be_one(tmp_path: Path) -> None:
     notes: list[str] = []
     assert ablation.explain(record(), tmp_path, notes) == []
-    assert "fill a grid of two parameters" in notes[0]
+    assert "form a grid of two parameters" in notes[0]
 
 
 # --- the command --------------------------------------------------------------------------------------------------

@@ -51,11 +51,21 @@ def test_a_parameter_left_at_its_default_is_read_from_the_configuration() -> Non
     assert grid.arms[0.05, 0.5] == "pim"
 
 
-def test_a_grid_with_a_hole_is_shown_only_where_its_parameters_are_named() -> None:
+def test_parameters_changed_one_at_a_time_are_a_grid_only_where_they_are_named() -> None:
     found = record(defenses=PIM_GRID[:-1])
     assert grids(found) == []
     (grid,) = grids(found, "r", "alpha")
     assert len(grid.arms) == 3
+
+
+def test_further_arms_along_one_parameter_leave_the_grid_a_grid() -> None:
+    (grid,) = grids(record(defenses=[*PIM_GRID, "pim(alpha=0.5, r=5.0)"]))
+    assert grid.xs == (0.05, 0.1, 5.0)
+    assert (5.0, 1.0) not in grid.arms
+
+
+def test_arms_along_one_parameter_are_no_grid() -> None:
+    assert grids(record(defenses=["none", *(f"pim(alpha=0.5, r={r})" for r in (1, 2, 3, 4))])) == []
 
 
 def test_arms_that_differ_in_more_than_the_two_are_not_mixed() -> None:

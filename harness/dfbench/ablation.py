@@ -1,4 +1,4 @@
-"""Ablations: which arms of a run form a full grid over two parameters of their defense."""
+"""Ablations: which arms of a run form a grid over two parameters of their defense."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ Value = Any
 
 @dataclass(frozen=True)
 class Grid:
-    """Arms that differ in two parameters alone, one for each pair of their values.
+    """Arms that differ in two parameters alone.
 
     Args:
         defense: the objectives' names, e.g. ``pim`` or ``dual+pim``.
         x, y: the parameters.
         xs, ys: their values, ascending.
-        arms: the label of the arm at ``(value of x, value of y)``.
+        arms: the label of the arm at ``(value of x, value of y)``, for the pairs that there is one at.
         shared: the parameters of the objectives that all its arms share.
     """
 
@@ -39,9 +39,8 @@ def grids(record: Mapping[str, Any], x: str = "", y: str = "", defense: str = ""
 
     Args:
         record: in the layout of the newest schema.
-        x, y: the parameters, of an objective or of the recipe; arms at some pairs of their values may be missing. Both
-            empty: the two in which alone the arms of a composition differ, where these fill the grid, two by two at
-            least.
+        x, y: the parameters, of an objective or of the recipe. Both empty: the two in which alone the arms of a
+            composition differ, where these are more than the parameters changed one at a time.
         defense: only of this composition, e.g. ``pim``; empty: of any.
     """
     families: dict[str, list[tuple[str, dict[str, Value]]]] = {}
@@ -54,7 +53,7 @@ def grids(record: Mapping[str, Any], x: str = "", y: str = "", defense: str = ""
         if x and y:
             found += _grids(name, _readable(x, arms), _readable(y, arms), arms)
         else:
-            found += [grid for pair in _pairs(arms) for grid in _grids(name, *pair, arms) if _is_full(grid)]
+            found += [grid for pair in _pairs(arms) for grid in _grids(name, *pair, arms) if _is_plane(grid)]
     return found
 
 
@@ -100,8 +99,9 @@ def _grid(name: str, x: str, y: str, arms: Sequence[tuple[str, Mapping[str, Valu
     return Grid(name, x.rpartition(".")[2], y.rpartition(".")[2], ends[0], ends[1], at, told)
 
 
-def _is_full(grid: Grid) -> bool:
-    return len(grid.xs) > 1 and len(grid.ys) > 1 and len(grid.arms) == len(grid.xs) * len(grid.ys)
+def _is_plane(grid: Grid) -> bool:
+    """Whether there are more arms than a row and a column that cross have."""
+    return len(grid.arms) > len(grid.xs) + len(grid.ys) - 1 > 2
 
 
 def _order(value: Value) -> tuple[str, float, str]:

@@ -20,7 +20,7 @@ _PLACE = ("model", "train_data", "data", "split")
 
 
 def explain(record: Mapping[str, Any], out: Path, notes: list[str]) -> list[Path]:
-    """Write ``ablation--<defense>-<metric>.png`` for each full grid of two parameters, and ``ablation.csv``.
+    """Write ``ablation--<defense>-<metric>.png`` for each grid of two parameters, and ``ablation.csv``.
 
     Over several trainings the values are means. ``ablation.csv`` has a row per arm, scenario and metric.
 
@@ -34,7 +34,7 @@ def explain(record: Mapping[str, Any], out: Path, notes: list[str]) -> list[Path
     """
     found = grids(record)
     if not found:
-        notes.append("no ablation: the run has no arms that fill a grid of two parameters, two values of each at least")
+        notes.append("no ablation: the run has no arms that form a grid of two parameters of a defense")
         return []
     entries = [entry for entry in record["over_seeds"] or record["cells"] if entry["metrics"]]
     groups = list(dict.fromkeys(tuple(entry[key] for key in _PLACE) for entry in entries))

@@ -13,13 +13,14 @@ from dfbench.explain.figure import SEQUENTIAL, drawing
 from dfbench.grammar import format_value
 
 TITLES = {"accuracy": "accuracy", "auc": "AUC"}
-COLUMNS = 3
+WIDTH = 12.5
+"""Inches that a page shows without making the letters smaller."""
 
 _READING = (
     "The value at each pair of parameters, and below it its paired difference from the baseline; colours run from the "
-    "lowest to the highest value of each panel, not of all. Framed: the best of a panel, with the 95% interval of its "
-    "difference. The best of many is better on these samples than it will be on others: choose on validation, report "
-    "on test."
+    "lowest to the highest value of each panel, not of all. White: no such arm, or it failed. Framed: the best of a "
+    "panel, with the 95% interval of its difference. The best of many is better on these samples than it will be on "
+    "others: choose on validation, report on test."
 )
 
 Entry = Mapping[str, Any]
@@ -35,8 +36,9 @@ def draw(path: Path, grid: Grid, entries: Sequence[Entry], metric: str) -> None:
         metric: what is shown; more of it is better.
     """
     scenarios = list(dict.fromkeys(str(entry["scenario"]) for entry in entries))
-    columns, rows = min(COLUMNS, len(scenarios)), -(-len(scenarios) // COLUMNS)
-    width, height = max(2.4, 0.78 * len(grid.xs) + 1.5), 0.55 * len(grid.ys) + 1.6
+    width, height = max(2.9, 0.78 * len(grid.xs) + 1.5), 0.55 * len(grid.ys) + 1.6
+    columns = min(max(1, int(WIDTH // width)), len(scenarios))
+    rows = -(-len(scenarios) // columns)
     with drawing(path, max(columns * width, 5.5), rows * height + 0.8, _READING) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for scenario, axes in zip(scenarios, panels, strict=False):
@@ -66,10 +68,9 @@ def _panel(figure: Any, axes: Any, grid: Grid, entries: Sequence[Entry], metric:
     figure.colorbar(mesh, ax=axes, label=TITLES[metric])
     best = np.unravel_index(np.nanargmax(values), values.shape)
     for (row, column), value in np.ndenumerate(values):
-        entry = ours.get(grid.arms[grid.xs[column], grid.ys[row]])
-        if entry is None or np.isnan(value):
+        if np.isnan(value):
             continue
-        gain = _difference(entry, metric)
+        gain = _difference(ours[grid.arms[grid.xs[column], grid.ys[row]]], metric)
         told = f"{value:.3f}" + (f"\n{gain['value']:+.3f}" if gain else "")
         bright = (value - low) / (high - low) > 0.6
         axes.text(column, row, told, ha="center", va="center", fontsize=8, color="black" if bright else "white")

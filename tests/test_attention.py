@@ -201,10 +201,7 @@ def logits(model: torch.nn.Module, x: Tensor) -> Tensor:
 
 def columns(model: torch.nn.Module, split: Noise, x: Tensor, batch_size: int = 5) -> dict[str, np.ndarray]:
     found = attention(model, split, batch_size)
-    parts = [
-        found.columns(x[i : i + batch_size], split.ids[i : i + batch_size], logits(model, x[i : i + batch_size]))
-        for i in range(0, len(x), batch_size)
-    ]
+    parts = [found.look(x[i : i + batch_size], split.ids[i : i + batch_size])[1] for i in range(0, len(x), batch_size)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -257,8 +254,8 @@ def test_the_order_of_images_changes_no_column() -> None:
     model, split = small_detector(), Noise()
     x, order = changed(split.x), np.random.default_rng(0).permutation(12)
     ours = attention(model, split)
-    expected = ours.columns(x, split.ids, logits(model, x))
-    found = ours.columns(x[order], [split.ids[i] for i in order], logits(model, x[order]))
+    expected = ours.look(x, split.ids)[1]
+    found = ours.look(x[order], [split.ids[i] for i in order])[1]
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values[order], atol=1e-4, err_msg=name)
 
@@ -279,6 +276,12 @@ class BlindFeatures(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.inner(x) * (x.mean((1, 2, 3), keepdim=True) > -1.5)
+
+
+def test_the_logits_of_a_look_are_the_detectors_own() -> None:
+    model, split = small_detector(), Noise()
+    found = attention(model, split).look(changed(split.x), split.ids)[0]
+    torch.testing.assert_close(found, logits(model, changed(split.x)), atol=1e-6, rtol=1e-6)
 
 
 def test_empty_maps_are_told() -> None:

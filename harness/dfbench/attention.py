@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from dfbench.contracts import Progress, Sample, Split
 from dfbench.errors import UsageError
-from dfbench.gradcam import explained, grad_cam, predicted
+from dfbench.gradcam import explained, predicted
 from dfbench.loader import Loader
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.similarity import iinc, pearson, top_cell_iou
@@ -88,25 +88,26 @@ class Attention:
         self.maps: NDArray[np.float32] = np.concatenate(maps)
         """Grad-CAM maps of the clean images, for that class (n, h, w) in [0, 1]."""
 
-    def columns(self, x: Tensor, ids: Sequence[str], logits: Tensor) -> Columns:
+    def look(self, x: Tensor, ids: Sequence[str]) -> tuple[Tensor, Columns]:
         """How the detector looks at images (B, 3, H, W) that some of the clean ones became.
 
         Args:
             x: the images.
             ids: of their samples.
-            logits: the detector's own on ``x`` (B, 2).
 
         Returns:
-            By column, a value per image (B,): ``cam_pearson``, ``cam_iinc`` and ``cam_iou`` of its map and the clean
-            one (see :mod:`dfbench.similarity`), NaN where undefined; each also with ``_random``, of its map and a
-            random one (:func:`random_maps`), and ``_shuffled``, of its map and the clean map of another image
-            (:func:`other_images`); ``cam_empty_clean`` and ``cam_empty``, whether the clean map and its own are all
-            zero; ``flipped``, whether the predicted class is another than on the clean image. All maps of a sample but
-            the shuffled one are of the class predicted on its clean image.
+            The detector's logits (B, 2), of the pass that the maps are made in; and by column, a value per image (B,):
+            ``cam_pearson``, ``cam_iinc`` and ``cam_iou`` of its map and the clean one (see :mod:`dfbench.similarity`),
+            NaN where undefined; each also with ``_random``, of its map and a random one (:func:`random_maps`), and
+            ``_shuffled``, of its map and the clean map of another image (:func:`other_images`); ``cam_empty_clean``
+            and ``cam_empty``, whether the clean map and its own are all zero; ``flipped``, whether the predicted class
+            is another than on the clean image. All maps of a sample but the shuffled one are of the class predicted on
+            its clean image.
         """
         place = np.array([self._place[sample_id] for sample_id in ids])
         target = torch.from_numpy(self.predicted[place])
-        seen, clean = grad_cam(self._model, x, target.to(x.device)).cpu().numpy(), self.maps[place]
+        maps, logits = explained(self._model, x, target.to(x.device))
+        seen, clean = maps.cpu().numpy(), self.maps[place]
         other = self._other[place]
         references = {
             "": clean,
@@ -123,7 +124,7 @@ class Attention:
             columns[f"{name}_shuffled"][other < 0] = np.nan
         columns["cam_empty_clean"], columns["cam_empty"] = _empty(clean), _empty(seen)
         columns["flipped"] = (predicted(logits).cpu() != target).numpy()
-        return columns
+        return logits, columns
 
 
 def random_maps(ids: Sequence[str], grid: tuple[int, ...]) -> NDArray[np.float32]:

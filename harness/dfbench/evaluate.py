@@ -110,7 +110,7 @@ def score_cells(
     Returns:
         The scores and, apart, the errors of scenes that failed (the others go on). A frame has ``id, video,
         identities, manipulation, label, score, logit_real, logit_fake, linf, l2`` per sample, where the norms are of
-        the attack's perturbation, and with ``attention`` what its ``columns`` gives, but for clean images.
+        the attack's perturbation, and with ``attention`` what its ``look`` gives, but for clean images.
     """
     scorer = _Scorer(model, scenes, seed, attention)
     done = scorer.resume(partial) if partial else 0
@@ -187,7 +187,11 @@ class _Scorer:
         if scene.corruption is not None:
             rng = SampleRng(derive_seed(self.seed, "corruption"), batch.ids)
             x = checked_corruption(scene.corruption, x, rng, name=scene.corruption_label)
-        logits = _logits(self.model, x)
+        if self.attention is not None and not scene.clean:
+            logits, more = self.attention.look(x, batch.ids)
+        else:
+            logits, more = _logits(self.model, x), {}
+        logits = _finite(logits).cpu()
         found = {
             "id": batch.ids,
             "label": batch.y.cpu().numpy().astype("int8"),
@@ -196,9 +200,8 @@ class _Scorer:
             "logit_real": logits[:, 0].numpy(),
             "logit_fake": logits[:, 1].numpy(),
             **norms,
+            **more,
         }
-        if self.attention is not None and not scene.clean:
-            found |= self.attention.columns(x, batch.ids, logits)
         return pd.DataFrame(found)
 
     def finish(self, info: pd.DataFrame) -> dict[Scene, CellScores]:
@@ -255,9 +258,13 @@ def sample_info(split: Split) -> pd.DataFrame:
 @torch.inference_mode()
 def _logits(model: nn.Module, x: Tensor) -> Tensor:
     logits: Tensor = model(x).float()
+    return logits
+
+
+def _finite(logits: Tensor) -> Tensor:
     if not bool(torch.isfinite(logits).all()):
         raise ContractError("the model gave NaN or infinite logits: its weights or its input are damaged")
-    return logits.cpu()
+    return logits
 
 
 def save_cell(folder: Path, cell: CellScores, *, note: str, corruption_label: str) -> None:

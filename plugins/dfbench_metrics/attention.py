@@ -1,6 +1,6 @@
 """Metrics of attention under attack: is a detector's Grad-CAM map still the one of the clean image?
 
-Each is a mean over samples of one column of :meth:`dfbench.attention.Attention.columns`. NaN stands for no value there,
+Each is a mean over samples of one column of :meth:`dfbench.attention.Attention.look`. NaN stands for no value there,
 and such samples are left out.
 """
 

@@ -1,4 +1,4 @@
-"""A published grid of eps (FGSM at four bounds, PGD and MIFGSM at three, and clean images) on EfficientNet at 96 x 96:
+"""A published grid of eps (FGSM at four bounds, PGD and MIFGSM at three, and clean images) on EfficientNet at 64 x 64:
 all cells together, and the same cells one by one through torchattacks."""
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from dfbench.view import ModelView
 from dfbench_attacks.gradient import FGSM, MIFGSM, PGD
 from dfbench_models.classifiers import EfficientNet
 
-COUNT, BATCH, SIZE, STEPS = 256, 32, 96, 5
+COUNT, BATCH, SIZE, STEPS = 256, 32, 64, 5
 SMALL, LARGE = (0.0001, 0.0005, 0.0010), (0.001, 0.005, 0.010, 0.015)
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-ROUNDS = {"rounds": 2, "warmup_rounds": 0, "iterations": 1}
+ROUNDS = {"rounds": 1, "warmup_rounds": 0, "iterations": 1}
 
 OURS: dict[str, Attack] = {
     **{f"fgsm {eps}": FGSM(eps) for eps in LARGE},

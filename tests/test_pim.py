@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -193,15 +194,46 @@ def test_both_passes_are_weighted_as_asked() -> None:
 
 
 def test_the_gradient_of_the_weights_is_that_of_both_passes() -> None:
-    model = build(TIMM.format("test_efficientnet"))
+    """Against the definition written out: statistics, their gradient and the moved map, all of it differentiable."""
+    model, r = build(TIMM.format("test_efficientnet")), 2.0
+    site, weights = model.get_submodule(model.shallow_layer), list(model.parameters())
     x, y = some(8, 64)
 
-    def gradient(objective: Defense | None) -> Tensor:
-        return torch.cat([g.flatten() for g in torch.autograd.grad(clean(context_of(model, objective), x, y), weights)])
+    def passed(hook: Any) -> Tensor:
+        handle = site.register_forward_hook(hook)
+        loss = nn.functional.cross_entropy(model(x), y)
+        handle.remove()
+        return loss
 
-    weights = list(model.parameters())
-    expected = 0.75 * gradient(None) + 0.25 * gradient(pim(alpha=1))
-    torch.testing.assert_close(gradient(pim(alpha=0.25)), expected, rtol=1e-3, atol=1e-5)
+    def of_weights(loss: Tensor) -> Tensor:
+        return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, weights, retain_graph=True)])
+
+    maps: list[Tensor] = []
+    first = passed(lambda module, args, f: maps.append(f))
+    (f,) = maps
+    (along,) = torch.autograd.grad(first, f, retain_graph=True)
+    f_norm = (f - f.mean((2, 3), keepdim=True)) / f.std((2, 3), correction=0, keepdim=True)
+    g = torch.cat([along.sum((2, 3)), (along * f_norm).sum((2, 3))], 1).detach()
+    d_mu, d_sigma = (r * g / g.norm(dim=1, keepdim=True))[:, :, None, None].chunk(2, 1)
+
+    def move(module: nn.Module, args: Any, f: Tensor) -> Tensor:
+        mu, sigma = f.mean((2, 3), keepdim=True), f.std((2, 3), correction=0, keepdim=True)
+        return (f - mu) / sigma * (sigma + d_sigma) + (mu + d_mu)
+
+    expected = 0.75 * of_weights(first) + 0.25 * of_weights(passed(move))
+    found = of_weights(clean(context_of(model, pim(alpha=0.25, r=r)), x, y))
+    assert float((found - expected).norm() / expected.norm()) < 1e-3
+
+
+def test_a_move_that_is_lost_to_rounding_stops_training() -> None:
+    model, objective = build(TIMM.format("test_efficientnet")), pim(r=1e-3)
+    context = context_of(model, objective, precision="bf16")
+    context.step = context.steps_per_epoch - 1
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16),
+        pytest.raises(TrainingError, match="rounding in bf16 left [0-9]+% of the move"),
+    ):
+        clean(context, *some(8, 64))
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0])
@@ -440,7 +472,10 @@ def test_a_regularised_detector_learns(data: Dataset) -> None:
 
 def test_pim_is_trained_on_equal_terms_with_the_baseline() -> None:
     registry = load_registry()
-    assert parse_defense(registry, "pim").recipe == parse_defense(registry, "none").recipe
+    ours, base = (asdict(parse_defense(registry, name).recipe) for name in ("pim", "none"))
+    assert ours.pop("precision") == "fp32"  # which "auto" is, but for CUDA
+    assert base.pop("precision") == "auto"
+    assert ours == base
 
 
 def test_the_reported_parameters_are_those_that_train() -> None:

@@ -186,7 +186,11 @@ def parse_defense(
     if text in _seen:
         raise UsageError(f"the defense {text!r} starts from itself ({' <- '.join(_seen)}): choose another start")
     components, labels, recipe = [], [], Recipe()
-    for position, expr in enumerate(parse_sum(text)):
+    exprs = parse_sum(text)
+    names = [expr.name for expr in exprs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"{text}: {twice[0]!r} is in this defense twice: leave one of them out")
+    for position, expr in enumerate(exprs):
         registered = registry.get("defense", expr.name)
         spec = registered.spec
         assert isinstance(spec, DefenseSpec)

@@ -12,7 +12,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from dfbench.errors import ContractError
@@ -313,6 +312,10 @@ class Defense:
         """Attacked validation images, on which (beside the clean ones) the kept epoch is chosen; None: clean only."""
         return None
 
+    def chosen(self) -> dict[str, Any]:
+        """What ``setup`` settled that the parameters leave open, as plain data for the record: ``{"site": ...}``."""
+        return {}
+
     def logged(self) -> dict[str, float]:
         """Numbers for the training log that are no loss of the detector, e.g. the attacker's own."""
         return {}
@@ -360,12 +363,9 @@ class TrainContext:
             losses: from logits (B, 2) to named scalars.
         """
 
-        def compute() -> dict[str, Tensor]:
-            return losses(self.model(x))
+        from dfbench.passes import regularised
 
-        for objective in self.objectives:
-            compute = partial(objective.regularized, compute, self)
-        return compute()
+        return regularised(self, x, losses)
 
 
 @dataclass(frozen=True)

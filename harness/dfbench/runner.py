@@ -33,6 +33,7 @@ from dfbench.view import ModelView
 
 _TRAINING_CODE = (
     "train",
+    "passes",
     "augment",
     "freeze",
     "precision",

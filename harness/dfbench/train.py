@@ -62,10 +62,10 @@ def train(
 
     Returns:
         ``{"log": one dict per epoch, "epoch": the epoch kept, "stopped_early": whether patience ended it, "precision":
-        the arithmetic used, "artefacts": tensors the objectives leave behind}``. A dict of the log has the means of all
-        terms (``loss``), the same over windows of steps (``points``, at most ``POINTS`` of them), ``validation``,
-        ``lr``, ``seconds``, and since the start of training ``steps`` and ``skipped_steps``; the last one of a training
-        that stopped early has ``stopped_early``.
+        the arithmetic used, "chosen": what the objectives settled, "artefacts": tensors they leave behind}``. A dict of
+        the log has the means of all terms (``loss``), the same over windows of steps (``points``, at most ``POINTS`` of
+        them), ``validation``, ``lr``, ``seconds``, and since the start of training ``steps`` and ``skipped_steps``; the
+        last one of a training that stopped early has ``stopped_early``.
 
     Raises:
         TrainingError: a loss term or the gradient is not finite, or two objectives add a term of the same name; the
@@ -234,7 +234,7 @@ class _Trainer:
         """Whether the last ``patience`` epochs brought no better validation score."""
         scores = [_score(row["validation"]) for row in self.log]
         patience = self.recipe.patience
-        return 0 < patience < len(scores) and max(scores[-patience:]) <= max(scores[:-patience])
+        return 0 < patience < len(scores) < self.recipe.epochs and max(scores[-patience:]) <= max(scores[:-patience])
 
     def _set_learning_rate(self) -> float:
         done = self.context.step / (self.recipe.epochs * len(self.loader))
@@ -324,6 +324,7 @@ class _Trainer:
             "epoch": self.best["epoch"],
             "stopped_early": self.stopped_early(),
             "precision": self.precision,
+            "chosen": {name: value for o in self.objectives for name, value in o.chosen().items()},
             "artefacts": artefacts,
         }
 
@@ -354,7 +355,7 @@ def roc_auc(y: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:
 
 def save_trained(folder: Path, model: nn.Module, outcome: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Write ``model.safetensors``, an ``<artefact>.safetensors`` each, and the log ``training.jsonl``."""
-    about = {**metadata, **{name: outcome[name] for name in ("epoch", "precision", "stopped_early")}}
+    about = {**metadata, **{name: outcome[name] for name in ("epoch", "precision", "stopped_early", "chosen")}}
     checkpoint.save(folder / "model.safetensors", model.state_dict(), about)
     for name, tensors in outcome["artefacts"].items():
         checkpoint.save(folder / f"{name}.safetensors", tensors, metadata)

@@ -22,26 +22,30 @@ def statistics(f: Tensor) -> Tensor:
     Returns:
         (B, 2C): C means, then C deviations; float32 at least, whatever the map's precision.
     """
-    wide = _wide(f)
+    wide = _wide(f.detach())
     return torch.cat([wide.mean((2, 3)), wide.std((2, 3), correction=0)], dim=1)
 
 
-def inject(f: Tensor, delta: Tensor) -> Tensor:
+def normalised(f: Tensor) -> Tensor:
+    """The map (B, C, h, w) with mean 0 and deviation 1 in each sample and channel; float32 at least."""
+    wide = _wide(f)
+    mu, sigma = wide.mean((2, 3), keepdim=True), wide.std((2, 3), correction=0, keepdim=True)
+    return (wide - mu) / sigma.clamp_min(_SMALLEST_STD)
+
+
+def inject(f: Tensor, f_norm: Tensor, delta: Tensor) -> Tensor:
     """The map with its statistics moved by ``delta`` (B, 2C): ``f_norm * (sigma + d_sigma) + (mu + d_mu)``.
 
-    Computed as ``f + f_norm * d_sigma + d_mu``, where ``f_norm = (f - mu) / sigma`` is constant: so that a zero delta
-    leaves the map as it is, and the gradient with respect to ``delta`` is that of the statistics. Were ``mu`` and
-    ``sigma`` variables that build ``f_norm`` as well, their two parts would cancel to nothing.
+    Computed as ``f + f_norm * d_sigma + d_mu``: so that a zero delta leaves the map as it is, and the gradient with
+    respect to ``delta`` is that of the statistics. Were ``mu`` and ``sigma`` variables that build ``f_norm`` as well,
+    their two parts would cancel to nothing.
     """
-    wide = _wide(f)
-    mu, sigma = statistics(f)[:, :, None, None].chunk(2, dim=1)
     d_mu, d_sigma = delta[:, :, None, None].chunk(2, dim=1)
-    f_norm = (wide - mu) / sigma.clamp_min(_SMALLEST_STD)
     return f + (f_norm * d_sigma + d_mu).to(f.dtype)
 
 
 def _wide(f: Tensor) -> Tensor:
-    return f.detach().to(torch.promote_types(f.dtype, torch.float32))
+    return f.to(torch.promote_types(f.dtype, torch.float32))
 
 
 @dataclass
@@ -61,7 +65,7 @@ def watched(site: nn.Module) -> Iterator[list[Seen]]:
 
     def hook(module: nn.Module, args: tuple[Tensor, ...], f: Tensor) -> Tensor:
         seen.append(Seen(stats := statistics(f), torch.zeros_like(stats, requires_grad=True)))
-        return inject(f, seen[-1].zero)
+        return inject(f, normalised(f.detach()), seen[-1].zero)  # times zero: no gradient flows through f_norm
 
     handle = site.register_forward_hook(hook)
     try:
@@ -71,11 +75,19 @@ def watched(site: nn.Module) -> Iterator[list[Seen]]:
 
 
 @contextmanager
-def moved(site: nn.Module, delta: Tensor) -> Iterator[None]:
-    """Inject ``delta`` (B, 2C) into the output of ``site``."""
-    handle = site.register_forward_hook(lambda module, args, f: inject(f, delta))
+def moved(site: nn.Module, delta: Tensor) -> Iterator[list[Tensor]]:
+    """Inject ``delta`` (B, 2C) into the output of ``site``; inside the ``with``, a list of how far the statistics of
+    each call of it really moved (B, 2C), which in half precision is less than asked for."""
+    found: list[Tensor] = []
+
+    def hook(module: nn.Module, args: tuple[Tensor, ...], f: Tensor) -> Tensor:
+        out = inject(f, normalised(f), delta)
+        found.append(statistics(out) - statistics(f))
+        return out
+
+    handle = site.register_forward_hook(hook)
     try:
-        yield
+        yield found
     finally:
         handle.remove()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from dfbench_defenses.injection import Seen, feature_maps, moved, watched
 
 _VANISHED = 1e-12
 """A gradient norm below which there is no direction."""
+
+_KEPT = 0.5
+"""Share of the move asked for that must be left of it after rounding."""
 
 _SCALES = {"fp16": (2.0**16, 2.0**8, 1.0)}
 """By precision, what the loss is multiplied by for the gradient to be a number of it, tried in this order."""
@@ -36,7 +40,8 @@ class PIM(Defense):
     Args:
         alpha: weight of the moved pass; 0 is plain training.
         r: L2 norm of ``Delta``, in units of the features: it does not transfer between networks. The training log
-            has ``pim_relative``, the mean of ``||Delta|| / ||(mu, sigma)||``.
+            has ``pim_relative``, the mean of ``||Delta|| / ||(mu, sigma)||``, as it came out in the pass: in bf16
+            and fp16 a small move is lost to rounding, so that the default recipe trains in fp32.
         direction: ``gradient``, or ``random`` for a Gaussian direction of the same norm.
         norm_scope: ``sample``: each sample's ``Delta`` has norm ``r``; ``batch``: the whole batch's has.
         site: qualified name of the sub-module whose output (B, C, h, w) is moved; empty for the model's
@@ -54,7 +59,7 @@ class PIM(Defense):
         self.alpha, self.r, self.direction, self.norm_scope, self.site = alpha, r, direction, norm_scope, site
         self._step = -1
         self._passes: list[dict[str, Tensor]] = []
-        self._alive = False
+        self._asked = self._got = 0.0
 
     def passes(self) -> tuple[float, float]:
         """For each image of one trained pass: a second pass forward and backward, and the gradient at the site.
@@ -83,14 +88,15 @@ class PIM(Defense):
         raise UsageError(f"pim: site={self.site!r} gives no feature map (B, C, h, w) that the logits need: {cure}")
 
     def begin_epoch(self, epoch: int, context: TrainContext) -> None:
-        """Watch anew for a gradient that vanishes."""
-        self._alive = False
+        """Watch anew for a move that vanishes."""
+        self._asked = self._got = 0.0
 
     def regularized(self, compute: Callable[[], dict[str, Tensor]], context: TrainContext) -> dict[str, Tensor]:
         """The terms of the pass and of the moved pass, weighted by ``1 - alpha`` and ``alpha``.
 
         Raises:
-            TrainingError: the gradient is not finite, or it has vanished throughout an epoch.
+            TrainingError: the gradient is not finite, it has vanished throughout an epoch, or rounding has eaten most
+                of the move.
         """
         if not self.alpha:
             return compute()
@@ -100,17 +106,23 @@ class PIM(Defense):
         device = next(context.model.parameters()).device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), watched(site) as calls:
             first = compute()
-        (seen,) = calls
+        if len(calls) != 1:
+            raise TrainingError(
+                f"pim: {self.site!r} ran {len(calls)} times in one pass, so that its statistics are not one: another "
+                "part of the defense repeats the pass; leave one of them out"
+            )
         if not bool(torch.isfinite(_total(first))):
             return first  # the training loop stops, and names the term
-        with moved(site, self._delta(first, seen, context)), _statistics_kept(context.model):
+        note, delta = self._delta(first, calls[0], context)
+        with moved(site, delta) as moves, _statistics_kept(context.model):
             second = compute()
+        self._note(note, delta, moves[0], calls[0], context)
         if self.alpha == 1:
             return second
         return {name: (1 - self.alpha) * term + self.alpha * second[name] for name, term in first.items()}
 
-    def _delta(self, terms: dict[str, Tensor], seen: Seen, context: TrainContext) -> Tensor:
-        """How far the statistics (B, 2C) are moved."""
+    def _delta(self, terms: dict[str, Tensor], seen: Seen, context: TrainContext) -> tuple[dict[str, Tensor], Tensor]:
+        """What the log tells of the gradient, and how far the statistics (B, 2C) are to move."""
         note: dict[str, Tensor] = {}
         if self.direction == "gradient":
             along = self._gradient(_total(terms), seen, context)
@@ -119,11 +131,17 @@ class PIM(Defense):
             numbers = torch.Generator().manual_seed(derive_seed(context.seed, "pim", context.step, len(self._passes)))
             along = torch.randn(seen.zero.shape, generator=numbers).to(seen.zero)
         norm = along.norm(dim=1, keepdim=True) if self.norm_scope == "sample" else along.norm()
-        delta = torch.where(norm < _VANISHED, torch.zeros_like(along), self.r * along / norm)
-        note["pim_relative"] = (delta.norm(dim=1) / seen.statistics.norm(dim=1).clamp_min(_VANISHED)).mean()
+        return note, torch.where(norm < _VANISHED, torch.zeros_like(along), self.r * along / norm)
+
+    def _note(self, note: dict[str, Tensor], delta: Tensor, move: Tensor, seen: Seen, context: TrainContext) -> None:
+        """Keep what the log tells of a pass, and watch that the statistics do move."""
+        asked, got = delta.norm(dim=1), move.norm(dim=1)
+        note["pim_relative"] = (got / seen.statistics.norm(dim=1).clamp_min(_VANISHED)).mean()
         self._passes.append(note)
-        self._require_alive(norm, context)
-        return delta
+        self._asked += float(asked.sum())
+        self._got += float(torch.where(asked > 0, got, 0).sum())
+        if (context.step + 1) % context.steps_per_epoch == 0 and self.r:
+            self._require_moves(context)
 
     def _gradient(self, total: Tensor, seen: Seen, context: TrainContext) -> Tensor:
         """The loss's gradient with respect to the statistics (B, 2C)."""
@@ -137,14 +155,22 @@ class PIM(Defense):
             "lr, or look at the data of that step"
         )
 
-    def _require_alive(self, norm: Tensor, context: TrainContext) -> None:
-        last = (context.step + 1) % context.steps_per_epoch == 0
-        self._alive = self._alive or bool((norm >= _VANISHED).any())
-        if last and not self._alive:
+    def _require_moves(self, context: TrainContext) -> None:
+        """Refuse to go on where an epoch has regularised nothing."""
+        if not self._asked:
             raise TrainingError(
                 f"pim: the gradient of the loss at {self.site!r} vanished in every step of epoch {context.epoch}, so "
                 "that nothing was regularised: name another site, train with label smoothing, or leave pim out"
             )
+        if self._got < _KEPT * self._asked:
+            raise TrainingError(
+                f"pim: rounding in {context.precision} left {self._got / self._asked:.0%} of the move at "
+                f"{self.site!r} in epoch {context.epoch}: train with precision=fp32, or give a larger r"
+            )
+
+    def chosen(self) -> dict[str, Any]:
+        """The site."""
+        return {"site": self.site}
 
     def logged(self) -> dict[str, float]:
         """Relative size of the move, and norm of the gradient over the batch; means over the passes of the step."""

@@ -93,7 +93,7 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
             Param("site", str, "", "sub-module whose output (B, C, h, w) is moved; empty: the model's shallow_layer"),
         ),
         source="Guan et al., IEEE TIFS 19, 2024, doi 10.1109/TIFS.2024.3396064",
-        recipe=_BASELINE,
+        recipe={**_BASELINE, "precision": "fp32"},  # a small move does not survive rounding to half precision
     )
     yield DefenseSpec(
         "mixup",

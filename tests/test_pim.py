@@ -231,7 +231,7 @@ def test_a_move_that_is_lost_to_rounding_stops_training() -> None:
     context.step = context.steps_per_epoch - 1
     with (
         torch.autocast("cpu", dtype=torch.bfloat16),
-        pytest.raises(TrainingError, match="rounding in bf16 left [0-9]+% of the move"),
+        pytest.raises(TrainingError, match=r"rounding in bf16 left [0-9]+% of the move"),
     ):
         clean(context, *some(8, 64))
 

@@ -1,4 +1,4 @@
-"""A pass whose loss is trained on: the detector, the loss terms, and every objective that changes how they are computed.
+"""A pass whose loss is trained on: the detector, its loss terms, and every objective that changes them.
 
 Apart from the contracts, so that a change here is a change of the training's cache keys.
 """

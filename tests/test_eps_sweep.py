@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -109,26 +110,72 @@ class Impatient(FGSM):
         return super().__call__(view, x, y, rng)
 
 
-def test_an_interrupted_scoring_goes_on_where_it_stopped(
-    together: dict[Scene, evaluate.CellScores], tmp_path: Path
-) -> None:
-    partial, scenes = tmp_path / "rows.parquet", [SCENES[0], Scene("impatient", Impatient(EPS[1]), "none", None)]
+def interrupted() -> list[Scene]:
     Impatient.calls = 0
+    return [Scene("fgsm", FGSM(EPS[0]), "none", None, "a" * 64), Scene("x", Impatient(EPS[1]), "none", None, "b" * 64)]
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["as before", "the other way round"])
+def test_an_interrupted_scoring_goes_on_where_it_stopped(
+    together: dict[Scene, evaluate.CellScores], tmp_path: Path, order: int
+) -> None:
+    scenes = interrupted()
     with pytest.raises(KeyboardInterrupt):
-        scored(scenes, partial=partial)
-    scores = scored(scenes, partial=partial)[0]
+        scored(scenes, kept=tmp_path)
+    scores = scored(scenes[::order], kept=tmp_path)[0]
     assert Impatient.calls == 3 + 2  # batches 1 to 3, then 3 and 4: the first two are not made again
     for scene, whole in zip(scenes, SCENES[:2], strict=True):
         pd.testing.assert_frame_equal(scores[scene].frame, together[whole].frame)
         assert scores[scene].forwards == together[whole].forwards
 
 
-def test_a_damaged_file_of_an_interrupted_scoring_is_scored_again(
+def test_a_scene_that_joins_an_interrupted_scoring_is_scored_whole(
     together: dict[Scene, evaluate.CellScores], tmp_path: Path
 ) -> None:
-    (tmp_path / "rows.parquet").write_bytes(b"PAR1, cut off")
-    scores = scored(SCENES[:1], partial=tmp_path / "rows.parquet")[0]
-    pd.testing.assert_frame_equal(scores[SCENES[0]].frame, together[SCENES[0]].frame)
+    scenes, joining = interrupted(), Scene("pgd", SCENES[3].attack, "none", None, "c" * 64)
+    with pytest.raises(KeyboardInterrupt):
+        scored(scenes, kept=tmp_path)
+    scores = scored([joining, *scenes], kept=tmp_path)[0]
+    for scene, whole in zip([joining, *scenes], [SCENES[3], *SCENES[:2]], strict=True):
+        pd.testing.assert_frame_equal(scores[scene].frame, together[whole].frame)
+
+
+def test_a_failed_scene_does_not_cost_the_others_what_an_interruption_keeps(
+    together: dict[Scene, evaluate.CellScores], tmp_path: Path
+) -> None:
+    class Broken(FGSM):
+        def __call__(self, view: Any, x: Tensor, y: Tensor, rng: Any) -> Tensor:
+            raise ValueError("broken on purpose")
+
+    scenes = interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        scored([Scene("broken", Broken(0.1), "none", None, "d" * 64), *scenes], kept=tmp_path)
+    scored(scenes, kept=tmp_path)
+    assert Impatient.calls == 3 + 2
+
+
+def test_what_does_not_fit_an_interrupted_scoring_is_scored_again(
+    together: dict[Scene, evaluate.CellScores], tmp_path: Path
+) -> None:
+    scenes = interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        scored(scenes, kept=tmp_path)
+    damaged, other = sorted(tmp_path.glob("*.parquet"))
+    damaged.write_bytes(b"PAR1, cut off")
+    rows = pd.read_parquet(other)
+    rows.assign(id=rows["id"].to_numpy()[::-1]).to_parquet(other)
+    scores = scored(scenes, kept=tmp_path)[0]
+    for scene, whole in zip(scenes, SCENES[:2], strict=True):
+        pd.testing.assert_frame_equal(scores[scene].frame, together[whole].frame)
+
+
+def test_an_attack_that_cannot_be_hashed_is_scored_as_any() -> None:
+    @dataclass
+    class Plain(FGSM):
+        eps: float = EPS[0]
+
+    scene = Scene("plain", Plain(), "none", None)
+    assert list(scored([scene])[0]) == [scene]
 
 
 # --- through the command line --------------------------------------------------------------------------------------

@@ -57,6 +57,11 @@ class Scenario:
         return self.given_name or scenario_name(self.attack_label, self.corruption_label)
 
     @property
+    def clean(self) -> bool:
+        """Whether nothing happens to the images."""
+        return self.attack is None and self.corruption is None
+
+    @property
     def attack_label(self) -> str:
         """The attack as written in tables."""
         return _told(self.attack)

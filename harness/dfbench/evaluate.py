@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,18 @@ def fit_attack(
     attack.fit(ModelView(model), batches, seed, progress)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
-    """What happens to the images before they are scored: an attack, then a corruption; None where there is none."""
+    """What happens to the images before they are scored: an attack, then a corruption; None where there is none.
+
+    ``key`` stands for everything that decides the scores, and tells an interrupted scoring which are whose.
+    """
 
     attack_label: str
     attack: Attack | None
     corruption_label: str
     corruption: Corruption | None
+    key: str = ""
 
     @property
     def clean(self) -> bool:
@@ -92,7 +97,7 @@ def score_cells(
     progress: Progress,
     title: str,
     attention: Attention | None = None,
-    partial: Path | None = None,
+    kept: Path | None = None,
 ) -> tuple[dict[Scene, CellScores], dict[Scene, Exception]]:
     """Score a split in several scenes.
 
@@ -105,7 +110,8 @@ def score_cells(
         split, batch_size, seed, device: the samples, and how they are run. The batch size does not change a result.
         progress, title: how the work is shown.
         attention: the detector's on the clean images of the split, to also measure how it changes.
-        partial: a file that keeps what is scored so far, and from which an interrupted scoring goes on.
+        kept: a folder that keeps what is scored so far, and from which an interrupted scoring goes on. What is done
+            stays in it: the caller removes it once the scores are safe.
 
     Returns:
         The scores and, apart, the errors of scenes that failed (the others go on). A frame has ``id, video,
@@ -113,21 +119,25 @@ def score_cells(
         the attack's perturbation, and with ``attention`` what its ``look`` gives, but for clean images.
     """
     scorer = _Scorer(model, scenes, seed, attention)
-    done = scorer.resume(partial) if partial else 0
+    ids = [sample.id for sample in split.samples]
+    if kept:
+        scorer.resume(kept, ids)
     saved = time.monotonic()
     try:
-        with progress.task(title, len(split.samples)) as advance:
-            advance(done)
-            for batch in Loader(split, batch_size, device, first=done).epoch():
-                scorer.score(batch)
-                done += len(batch.ids)
-                advance(len(batch.ids))
-                if partial and time.monotonic() - saved > SAVE_SECONDS:
-                    scorer.save(partial, done)
-                    saved = time.monotonic()
+        # Those that are equally far go on together.
+        for first in sorted({scorer.done(scene) for scene in scenes}):
+            together = [scene for scene in scenes if scorer.done(scene) == first]
+            with progress.task(title, len(ids)) as advance:
+                advance(first)
+                for batch in Loader(split, batch_size, device, first=first).epoch():
+                    scorer.score(batch, together)
+                    advance(len(batch.ids))
+                    if kept and time.monotonic() - saved > SAVE_SECONDS:
+                        scorer.save(kept)
+                        saved = time.monotonic()
     except KeyboardInterrupt:
-        if partial and done:
-            scorer.save(partial, done)
+        if kept:
+            scorer.save(kept)
         raise
     return scorer.finish(sample_info(split)), scorer.failures
 
@@ -143,10 +153,10 @@ class _Scorer:
         self.costs: dict[Scene, list[float]] = {scene: [0.0, 0, 0] for scene in scenes}
         """Seconds, forward and backward passes."""
 
-    def score(self, batch: Batch) -> None:
-        """Score one batch in every scene that has not failed; all of it or, if interrupted, nothing of it."""
+    def score(self, batch: Batch, scenes: Sequence[Scene]) -> None:
+        """Score one batch in these scenes, but for those that have failed."""
         groups: dict[str, list[Scene]] = {}
-        for scene in self.scenes:
+        for scene in scenes:
             if scene not in self.failures:
                 groups.setdefault(scene.attack_label, []).append(scene)
         found: dict[Scene, tuple[pd.DataFrame, list[float]]] = {}
@@ -206,41 +216,57 @@ class _Scorer:
 
     def finish(self, info: pd.DataFrame) -> dict[Scene, CellScores]:
         """The scores of the scenes that did not fail, with what is known of the samples."""
-        return {
-            scene: CellScores(
-                info.merge(pd.concat(frames, ignore_index=True), on="id", validate="one_to_one"),
-                self.costs[scene][0],
-                int(self.costs[scene][1]),
-                int(self.costs[scene][2]),
-            )
-            for scene, frames in self.rows.items()
-            if scene not in self.failures
-        }
+        found = {}
+        for scene, frames in self.rows.items():
+            if scene in self.failures:
+                continue
+            frame = info.merge(pd.concat(frames, ignore_index=True), on="id", validate="one_to_one")
+            if len(frame) != len(info):
+                raise ContractError(f"{len(frame)} of {len(info)} samples were scored under {scene.attack_label!r}")
+            seconds, forwards, backwards = self.costs[scene]
+            found[scene] = CellScores(frame, seconds, int(forwards), int(backwards))
+        return found
 
     # --- interruptions -----------------------------------------------------------------------------------------
 
-    def save(self, path: Path, done: int) -> None:
-        """Keep what is scored so far; nothing where a scene has failed, which is tried again from the start."""
-        if self.failures:
-            return
-        frames = [pd.concat(self.rows[scene]).assign(scene=number) for number, scene in enumerate(self.scenes)]
-        rows = pd.concat(frames, ignore_index=True)
-        rows.attrs = {"done": done, "costs": list(self.costs.values())}
-        write_atomic(path, lambda temporary: rows.to_parquet(temporary, index=False))
+    def done(self, scene: Scene) -> int:
+        """How many samples are scored in a scene."""
+        return sum(map(len, self.rows[scene]))
 
-    def resume(self, path: Path) -> int:
-        """Take up what :meth:`save` kept; the number of samples that are scored."""
-        if not path.is_file():
-            return 0
-        try:
-            rows = pd.read_parquet(path)
-            done, costs = int(rows.attrs["done"]), rows.attrs["costs"]
-        except (OSError, ValueError, KeyError):
-            return 0  # damaged: scored again, nothing else depends on it
-        for number, (scene, cost) in enumerate(zip(self.scenes, costs, strict=True)):
-            self.rows[scene] = [rows[rows["scene"] == number].drop(columns="scene")]
-            self.costs[scene] = cost
-        return done
+    def save(self, folder: Path) -> None:
+        """Keep what is scored so far of the scenes that have not failed, a file each."""
+        for scene in self.scenes:
+            if scene not in self.failures and self.rows[scene]:
+                rows = pd.concat(self.rows[scene], ignore_index=True)
+                rows.attrs = {"cost": self.costs[scene]}
+                write_atomic(_kept(folder, scene), partial(rows.to_parquet, index=False))
+
+    def resume(self, folder: Path, ids: Sequence[str]) -> None:
+        """Take up what :meth:`save` kept of these scenes.
+
+        Args:
+            folder: where it is, if there is anything.
+            ids: of all samples, in their order.
+        """
+        for scene in self.scenes:
+            if not _kept(folder, scene).is_file():
+                continue
+            try:
+                rows = pd.read_parquet(_kept(folder, scene))
+                cost = [float(number) for number in rows.attrs["cost"]]
+            except (OSError, ValueError, KeyError):
+                continue  # damaged: scored again, nothing else depends on it
+            if rows["id"].tolist() == list(ids[: len(rows)]):
+                self.rows[scene], self.costs[scene] = [rows], cost
+
+
+def _kept(folder: Path, scene: Scene) -> Path:
+    return folder / f"{scene.key[:20]}.parquet"
+
+
+def forget(kept: Path, scene: Scene) -> None:
+    """Remove what an interrupted scoring kept of a scene whose scores are safe."""
+    _kept(kept, scene).unlink(missing_ok=True)
 
 
 def sample_info(split: Split) -> pd.DataFrame:

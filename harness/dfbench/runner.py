@@ -19,7 +19,7 @@ from dfbench.attention import Attention, require_cam_layer
 from dfbench.config import DefensePlan, RunConfig, Scenario
 from dfbench.contracts import Attack, Corruption, LearnedAttack, Progress, Weights
 from dfbench.errors import ContractError, DfbenchError, StorageError
-from dfbench.evaluate import Scene, fit_attack, load_cell, save_cell, score_cells
+from dfbench.evaluate import Scene, fit_attack, forget, load_cell, save_cell, score_cells
 from dfbench.keys import core_version, digest, file_sha256
 from dfbench.labels import short_labels
 from dfbench.precision import resolve
@@ -361,21 +361,22 @@ class Runner:
 
     def _score_group(self, model: nn.Module, group: list[Cell]) -> None:
         """Score cells on one data set together, so that they share its images."""
-        scenes = {self._scene(cell.scenario): cell for cell in group}
-        preimages = {scene: self.cell_key(cell) for scene, cell in scenes.items()}
-        partial = self.store.path("scoring", {"cells": sorted(map(digest, preimages.values()))}) / "rows.parquet"
+        data = group[0].data
         try:
+            preimages = {self._scene(cell): self.cell_key(cell) for cell in group}
+            scenes = dict(zip(preimages, group, strict=True))
+            kept = self.store.root / "scoring"
             scores, failures = score_cells(
                 model,
                 list(scenes),
-                self.data.evaluated(group[0].data),
+                self.data.evaluated(data),
                 batch_size=self.batch_size,
                 seed=self.config.seed,
                 device=self.device,
                 progress=self.progress,
                 title=self._title(group),
                 attention=self._attention(model, group),
-                partial=partial,
+                kept=kept,
             )
             for scene, cell in scenes.items():
                 if scene in failures:
@@ -389,7 +390,7 @@ class Runner:
                         corruption_label=scene.corruption.label if scene.corruption else "",
                     )
                 cell.frame, cell.cost = load_cell(self.store.path("cells", preimages[scene]))
-            partial.unlink(missing_ok=True)
+                forget(kept, scene)
         except StorageError:
             raise
         except Exception as error:
@@ -399,7 +400,7 @@ class Runner:
 
     def _attention(self, model: nn.Module, group: list[Cell]) -> Attention | None:
         """Where the detector looks on the clean images that a group's cells are made of; None where nobody asks."""
-        if not self.config.cam or all(self._scene(cell.scenario).clean for cell in group):
+        if not self.config.cam or all(cell.scenario.clean for cell in group):
             return None
         arm, data = group[0].arm, group[0].data
         if (arm, data) not in self._looks:
@@ -415,9 +416,11 @@ class Runner:
             }
         return self._looks[arm, data]
 
-    def _scene(self, scenario: Scenario) -> Scene:
-        attack, corruption = scenario.attack_label, scenario.corruption_label
-        return Scene(attack, self.attacks[attack], corruption, self.corruptions[corruption])
+    def _scene(self, cell: Cell) -> Scene:
+        attack, corruption = cell.scenario.attack_label, cell.scenario.corruption_label
+        return Scene(
+            attack, self.attacks[attack], corruption, self.corruptions[corruption], digest(self.cell_key(cell))
+        )
 
     def _title(self, group: list[Cell]) -> str:
         arm, attacks = group[0].arm, list(dict.fromkeys(cell.scenario.attack_label for cell in group))
@@ -469,7 +472,7 @@ class Runner:
         """The pre-image of a cell's key."""
         scenario, attack = cell.scenario, self.attacks[cell.scenario.attack_label]
         # Maps of clean images beside themselves tell nothing: that cell is the same with and without.
-        cam = self.config.cam and (scenario.attack is not None or scenario.corruption is not None)
+        cam = self.config.cam and not scenario.clean
         return {
             "checkpoint": digest(self.checkpoint_key(cell.arm.model, cell.arm.plan)),
             "attack": scenario.attack.identity() if scenario.attack else None,

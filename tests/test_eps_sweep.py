@@ -280,6 +280,9 @@ def test_reported_parameters_are_those_that_were_trained_with(record: dict[str, 
     for entry in record["training"]:
         trained = load_metadata(finished / entry["checkpoint"])
         assert trained["defense"]["recipe"] == entry["recipe"]
+        log = [json.loads(line) for line in (finished / entry["log"]).read_text().splitlines()]
+        assert len(log) == entry["epochs_trained"] == entry["recipe"]["epochs"]
+        assert 0.9 < log[0]["lr"] / entry["recipe"]["lr"] <= 1 or entry["recipe"]["epochs"] == 1
         assert entry["steps"] == entry["recipe"]["epochs"] * 48 // entry["recipe"]["batch_size"]
 
 
@@ -308,3 +311,35 @@ def test_a_sweep_of_eps_is_written_in_one_option(dfbench: Cli, faces: Path, tmp_
 def _no_left_overs() -> Iterator[None]:
     yield
     Faulty.calls = Impatient.calls = 0
+
+
+@pytest.mark.parametrize(
+    "defense, message",
+    [
+        ("pim(site=nosuch, epochs=1)", "site='nosuch' gives no feature map"),
+        ("pgd-at(freeze=nosuch, epochs=1)", "freeze='nosuch' begins no parameter's name"),
+        ("trades(epochs=1)+consistency", "add a loss called 'clean'"),
+        ("pim(epochs=1)+pim", "'pim' is in this defense twice"),
+    ],
+)
+def test_what_no_training_can_do_is_told_before_any_training(
+    dfbench: Cli, faces: Path, tmp_path: Path, defense: str, message: str
+) -> None:
+    arguments = ["--model", TINY, "--data", f'folder(path="{faces}", size=64)', "--cache", tmp_path / "cache"]
+    code, _, err = dfbench("run", *arguments, "--defense", "none(epochs=1)", "--defense", defense)
+    assert code == 2
+    assert message in " ".join(err.split())
+    assert not (tmp_path / "cache/checkpoints").exists()
+
+
+def test_a_row_of_its_own_is_no_point_of_a_named_sweep(dfbench: Cli, faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "eps.toml").write_text(
+        f"model = '{TINY}'\ndefense = 'none(epochs=1, batch_size=16)'\n"
+        f"data = 'folder(path=\"{faces}\", size=64)'\n"
+        '[[scenario]]\nname = "FGSM"\nattack = "fgsm(eps=[0.001, 0.005])"\n'
+        '[[scenario]]\nname = "strong"\nattack = "fgsm(eps=8/255)"\n'
+    )
+    code, _, err = dfbench("sweep", tmp_path / "eps.toml", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
+    assert code == 0, err
+    (curve,) = load_record(tmp_path / "out")["curves"]
+    assert (curve["name"], curve["eps"]) == ("FGSM", [0.0, 0.001, 0.005])

@@ -17,12 +17,13 @@ FIRST: dict[str, Any] = {
     "schema_version": 1,
     "config": {
         "scenarios": [{"attack": None, "corruption": None}, {"attack": {"name": "pgd"}, "corruption": None}],
+        "defenses": [{"label": "none", "objectives": [{"name": "none"}], "start": None}],
         "data": {"name": "mini"},
         "seed": 7,
         "split": "test",
     },
     "data": {"name": "mini", "splits": {}},
-    "training": [{"model": "m", "defense": "none", "checkpoint": "checkpoints/m--none.safetensors"}],
+    "training": [{"model": "m", "defense": "none", "recipe": {}, "checkpoint": "checkpoints/m--none.safetensors"}],
     "cells": [
         {"model": "m", "defense": "none", "data": "mini", "attack": "none", "corruption": "none", "metrics": {}},
         {
@@ -90,3 +91,12 @@ def test_a_record_that_was_cut_off_is_called_damaged(tmp_path: Path) -> None:
     path.write_text(json.dumps(FIRST)[:100])
     with pytest.raises(UsageError, match="is damaged, it is no JSON"):
         load_record(tmp_path)
+
+
+def test_an_earlier_record_tells_in_what_its_arms_were_trained_unlike_each_other() -> None:
+    base, ours = load_record(RESULTS / "dual")["training"]
+    assert base["differences"] == []
+    unlike = {one["what"]: (one["here"], one["baseline"]) for one in ours["differences"]}
+    assert unlike["epochs"] == (12, 5)
+    assert unlike["start"] == ("none", "")
+    assert "lr" not in unlike

@@ -293,8 +293,9 @@ def _rows(registry: Registry, attack: str, corruption: str, name: str) -> Iterat
     """The scenarios of one entry: several where a parameter has a list of values."""
     attacks = [None] if attack == NONE else registry.variants("attack", attack)
     corruptions = [None] if corruption == NONE else registry.variants("corruption", corruption)
+    listed = attack != NONE and variants(attack) != [attack]
     for after, of_corruption in zip(corruptions, _what_varies(corruptions), strict=True):
-        if len(attacks) > 1:
+        if listed:
             yield Scenario(None, after)  # a sweep of eps is measured at 0 too
         for before, of_attack in zip(attacks, _what_varies(attacks), strict=True):
             what = ", ".join(filter(None, (of_attack, of_corruption)))

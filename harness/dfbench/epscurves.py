@@ -41,7 +41,8 @@ def eps_curves(
     for cell in cells:
         attack = cell.scenario.attack
         if attack is not None and attack.params.get("eps"):  # at eps 0 an attack is none: the clean cell is that point
-            key = (cell.arm, cell.data, cell.scenario.corruption_label, without_eps(attack))
+            # By what the user called it, too: a row of its own is no point of a sweep.
+            key = (cell.arm, cell.data, cell.scenario.corruption_label, cell.scenario.family, without_eps(attack))
             families.setdefault(key, {})[attack.params["eps"]] = cell
     curves = []
     for key, members in families.items():

@@ -95,11 +95,36 @@ def _to_2(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _to_3(record: dict[str, Any]) -> dict[str, Any]:
-    """Version 2 knew no curves and no attention, and did not tell in what arms were trained unlike each other."""
+    """Version 2 knew no curves and no attention; in what arms were trained unlike each other follows from it."""
+    plans = {plan["label"]: plan for plan in record["config"]["defenses"]}
+    training = record["training"]
     return {
         **record,
         "schema_version": SCHEMA_VERSION,
         "config": {**record["config"], "cam": False},
-        "training": [{**entry, "differences": []} for entry in record["training"]],
+        "training": [{**entry, "differences": _differences(entry, training, plans)} for entry in training],
         "curves": [],
     }
+
+
+def _differences(
+    entry: dict[str, Any], training: list[dict[str, Any]], plans: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """In what an arm was trained unlike the first baseline of the same model, data and seed."""
+
+    def plain(one: dict[str, Any]) -> bool:
+        return [objective["name"] for objective in plans[one["defense"]]["objectives"]] == ["none"]
+
+    def terms(one: dict[str, Any]) -> dict[str, Any]:
+        return {**one["recipe"], "start": plans[one["defense"]].get("start") or ""}
+
+    same = [one for one in training if all(one[key] == entry[key] for key in ("model", "data", "seed"))]
+    base = next(filter(plain, same), None)
+    if base is None or plain(entry):
+        return []
+    here, there = terms(entry), terms(base)
+    return [
+        {"what": what, "here": here[what], "baseline": there.get(what)}
+        for what in here
+        if here[what] != there.get(what)
+    ]

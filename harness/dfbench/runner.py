@@ -24,6 +24,7 @@ from dfbench.keys import core_version, digest, file_sha256
 from dfbench.labels import short_labels
 from dfbench.precision import resolve
 from dfbench.registry import Component
+from dfbench.rehearsal import rehearse
 from dfbench.rng import derive_seed
 from dfbench.rundata import DataUsed, RunData
 from dfbench.store import Store
@@ -109,9 +110,9 @@ class Outcome:
     """By model label, the weights it started from."""
 
 
-def _trained(plans: Iterable[DefensePlan]) -> list[str]:
-    """The labels of defenses and of those that they start from."""
-    return [label for plan in plans for label in (plan.label, *_trained([plan.start] if plan.start else []))]
+def _trained(plans: Iterable[DefensePlan]) -> list[DefensePlan]:
+    """Defenses and those that they start from."""
+    return [one for plan in plans for one in (plan, *_trained([plan.start] if plan.start else []))]
 
 
 class Runner:
@@ -149,7 +150,8 @@ class Runner:
         self.corruptions = {s.corruption_label: self._build_corruption(s.corruption) for s in config.scenarios}
         self.weights: dict[str, dict[str, str]] = {}
         self.attackers: list[Attacker] = []
-        self.short = short_labels(_trained(config.defenses))
+        self.short = short_labels(plan.label for plan in _trained(config.defenses))
+        self._rehearsed: set[str] = set()
         self._looks: dict[tuple[Arm, str], Attention] = {}
         self._checkpoints: dict[Arm, Path] = {}
         self._checkpoint_keys: dict[tuple[str, str], dict[str, Any]] = {}
@@ -189,6 +191,25 @@ class Runner:
             with self.store.publish("models", self._model_key(component)) as folder:
                 about = {"weights": self.weights[label], **{name: getattr(model, name) for name in _ABOUT}}
                 (folder / "model.json").write_text(json.dumps(about), encoding="utf-8")
+        self._rehearse(fresh)
+
+    def _rehearse(self, fresh: dict[str, nn.Module]) -> None:
+        """Every training that is still to do, in its first step."""
+        plans = [plan for plan in _trained(self.config.defenses) if plan.label not in self._rehearsed]
+        for component in self.config.models:
+            for plan in plans:
+                if self.store.find("checkpoints", self.checkpoint_key(component, plan)):
+                    continue
+                label = component.label
+                fresh[label] = fresh.get(label) or self._fresh_model(component)
+                rehearse(
+                    fresh[label],
+                    plan,
+                    shape=self.data.training.split("train").pixels(0).shape[:2],
+                    validated="val" in self.data.counts[self.config.data.label],
+                    device=self.device,
+                )
+        self._rehearsed.update(plan.label for plan in plans)
 
     @staticmethod
     def _model_key(component: Component) -> dict[str, Any]:

@@ -248,7 +248,10 @@ def build_config(
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
     if unknown := [name for name in recipe or {} if name not in RECIPE_NAMES]:
-        raise UsageError(f"the recipe has no parameter {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}")
+        raise UsageError(
+            f"the recipe has no parameter {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}; what belongs to one "
+            "defense is written in it, as in pim(alpha=0.5)"
+        )
     plans = [parse_defense(registry, text, recipe) for given in defenses for text in variants(given)]
     if not any(plan.is_baseline for plan in plans):
         plans.insert(0, parse_defense(registry, BASELINE, recipe))
@@ -298,6 +301,8 @@ def _rows(registry: Registry, attack: str, corruption: str, name: str) -> Iterat
         if listed:
             yield Scenario(None, after)  # a sweep of eps is measured at 0 too
         for before, of_attack in zip(attacks, _what_varies(attacks), strict=True):
+            if listed and before and before.params.get("eps") == 0:
+                continue  # that is the row just given
             what = ", ".join(filter(None, (of_attack, of_corruption)))
             if name and what:
                 yield Scenario(before, after, f"{name} {what}", name)

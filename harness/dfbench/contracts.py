@@ -476,6 +476,9 @@ class Metric(Protocol):
 class TableTemplate(ABC):
     """A way to show a record: which numbers, in which rows and columns."""
 
+    needs: str = ""
+    """What a record must have for there to be a table, told to a user who gets none: "two eps of an attack"."""
+
     @abstractmethod
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
         """The tables of a record (see ``dfbench.record``), or of the part of it that the user asked for."""

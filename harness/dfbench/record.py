@@ -125,7 +125,7 @@ def _corruption_column(cell: Cell) -> str:
 
 def _training(name: FileNames, arm: Arm, folder: Path, trained: Mapping[Arm, Path]) -> dict[str, Any]:
     preimage = json.loads((folder / "key.json").read_text(encoding="utf-8"))
-    log = [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
+    log = _log(folder)
     about = load_metadata(folder / "model.safetensors")
     return {
         **_arm(arm),
@@ -150,8 +150,18 @@ def _differences(arm: Arm, trained: Mapping[Arm, Path]) -> list[dict[str, Any]]:
     base = next((one for one in trained if one.plan.is_baseline and one.model == arm.model), None)
     if base is None or arm.plan.is_baseline:
         return []
-    here, there = ({**asdict(one.plan.recipe), "start": _start(one)} for one in (arm, base))
+    here, there = (
+        {**asdict(one.plan.recipe), "start": _start(one), "epochs trained": len(_log(trained[one]))}
+        for one in (arm, base)
+    )
+    if here["epochs"] != there["epochs"]:
+        del here["epochs trained"]  # that says it
     return [{"what": what, "here": here[what], "baseline": there[what]} for what in here if here[what] != there[what]]
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    """The log of a training, an entry per epoch."""
+    return [json.loads(line) for line in (folder / "training.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def _start(arm: Arm) -> str:

@@ -120,7 +120,7 @@ class Table:
 NamedTables = list[tuple[str, list[Table]]]
 """The tables of a record by the name that the user gave them."""
 
-DEFAULT = ("results", "manipulations")
+DEFAULT = ("results", "manipulations", "nauc", "attention")
 """The templates of a record that asks for no table."""
 
 
@@ -145,6 +145,26 @@ def named_tables(
         (str(one["name"]), _build(registry, one["template"], _part(record, one.get("scenarios") or ())))
         for one in wanted
     ]
+
+
+def without_tables(
+    registry: Registry, record: Mapping[str, Any], named: NamedTables, templates: Sequence[str] = ()
+) -> list[str]:
+    """A sentence for each table that was asked for and of which the record has nothing.
+
+    Args:
+        registry: where templates are found.
+        record: as for :func:`named_tables`.
+        named: the tables.
+        templates: of each of ``named``; those that the record's configuration names if empty.
+    """
+    asked = templates or [one["template"] for one in record["config"]["tables"]]
+    told = []
+    for (name, tables), template in zip(named, asked, strict=False):
+        if not tables:
+            needs = registry.component("table", template).load().needs
+            told.append(f"table {name}: nothing to show" + (f", the run has not {needs}" if needs else ""))
+    return told
 
 
 def _build(registry: Registry, template: str, record: Mapping[str, Any]) -> list[Table]:

@@ -18,11 +18,13 @@ Examples:
       --data "folder(path=faces)" --dry-run
   dfbench run --data ffpp --eval-data ffpp --eval-data celebdf2
   dfbench run --defense dual --attack pgd --seeds 0,1,2 --table scenarios
+  dfbench run --defense pim --attack "fgsm(eps=[0.001, 0.005, 0.01])" --cam --table nauc
 
 Options repeat and form a matrix; without any, the hybrid is trained on 'mini' and evaluated on clean images. The
 baseline defense 'none' and the clean row are always there to compare with. A component is written NAME or
-NAME(parameter=value, ...); fractions such as 4/255 are allowed; a training recipe parameter is written inside the
-defense: "dual(epochs=12, lr=1e-4)". `dfbench plugins show NAME` lists parameters.
+NAME(parameter=value, ...); fractions such as 4/255 are allowed, and a list of values stands for a row or an arm for
+each: "fgsm(eps=[0.001, 0.01])". A training recipe parameter is written inside the defense: "dual(epochs=12, lr=1e-4)".
+`dfbench plugins show NAME` lists parameters.
 
 The same command again answers from the cache; interrupted, it goes on where it stopped. `dfbench sweep` reads the
 same from a file, with named scenarios and tables."""

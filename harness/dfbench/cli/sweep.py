@@ -22,12 +22,18 @@ A file:
   defense = ["none", "dual"]
   data = "mini(size=96)"
   seeds = [0, 1, 2]
+  cam = true
+  [recipe]
+  epochs = 8
   [[scenario]]
   name = "PGD 1/255, then JPEG"
   attack = "pgd(eps=1/255)"
   corruption = "jpeg(quality=50)"
   [[table]]
   template = "scenarios"
+
+[recipe] holds training parameters of every defense that does not set them itself. A list of values, as in
+"fgsm(eps=[0.001, 0.01])" or "pim(r=[0.1, 0.2])", stands for a row or an arm for each.
 
 An option replaces what the file says of it. A sweep that was interrupted goes on where it stopped; one whose file grew
 by a line computes that line."""

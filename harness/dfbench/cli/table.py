@@ -45,14 +45,15 @@ def command(
     from dfbench.registry import load_registry
     from dfbench.render import FORMATS, SUFFIXES
     from dfbench.store import write_text
-    from dfbench.tables import named_tables
+    from dfbench.tables import named_tables, without_tables
 
     format_name = format_name or (SUFFIXES.get(out.suffix) if out else "terminal")
     if out and format_name not in FORMATS:
         raise UsageError(f"--out {out}: give --format, or a name that ends with {', '.join(SUFFIXES)}")
     record = load_record(run)
     asked: list[dict[str, Any]] = [{"name": text, "template": text} for text in dict.fromkeys(templates)]
-    named = named_tables(load_registry(strict=strict_plugins), record, asked or None)
+    registry = load_registry(strict=strict_plugins)
+    named = named_tables(registry, record, asked or None)
     if format_name in FORMATS:
         document = FORMATS[format_name](named, record["warnings"])
         if out:
@@ -65,6 +66,5 @@ def command(
         from dfbench.render.as_terminal import show_tables
 
         show_tables(named, record["warnings"], Console())
-    for name, tables in named:
-        if templates and not tables:
-            click.echo(f"{name}: nothing to show, the run has none of it", err=True)
+    for sentence in without_tables(registry, record, named, [one["template"] for one in asked]):
+        click.echo(sentence, err=True)

@@ -12,7 +12,7 @@ from dfbench.render.as_html import html
 from dfbench.render.as_latex import latex
 from dfbench.render.as_markdown import markdown
 from dfbench.store import write_text
-from dfbench.tables import NamedTables, named_tables
+from dfbench.tables import NamedTables, named_tables, without_tables
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,7 +39,7 @@ def markdown_of(registry: Registry, record: Mapping[str, Any]) -> str:
     Raises:
         UsageError, ContractError: as :func:`dfbench.tables.named_tables`.
     """
-    return _overview(named_tables(registry, record), record)
+    return _overview(registry, named_tables(registry, record), record)
 
 
 def write_tables(out: Path, registry: Registry, record: Mapping[str, Any]) -> None:
@@ -55,7 +55,7 @@ def write_tables(out: Path, registry: Registry, record: Mapping[str, Any]) -> No
             if tables:
                 document = FORMATS[format_name]([(name, tables)], record["warnings"])
                 write_text(out / "tables" / f"{file_name(name)}{suffix}", document)
-    write_text(out / "table.md", _overview(named, record))
+    write_text(out / "table.md", _overview(registry, named, record))
 
 
 def show(registry: Registry, record: Mapping[str, Any], console: Console) -> list[str]:
@@ -68,10 +68,11 @@ def show(registry: Registry, record: Mapping[str, Any], console: Console) -> lis
 
     named = named_tables(registry, record)
     main = [(name, [table for table in tables if not table.aside]) for name, tables in named]
-    show_tables(main, record["warnings"], console)
+    show_tables(main, [*record["warnings"], *without_tables(registry, record, named)], console)
     return list(dict.fromkeys(table.aside for _, tables in named for table in tables if table.aside))
 
 
-def _overview(named: NamedTables, record: Mapping[str, Any]) -> str:
+def _overview(registry: Registry, named: NamedTables, record: Mapping[str, Any]) -> str:
     renamed = any(one["name"] != one["template"] for one in record["config"]["tables"])
-    return markdown(named, record["warnings"], headings=[name for name, _ in named] if renamed else [])
+    told = [*record["warnings"], *without_tables(registry, record, named)]
+    return markdown(named, told, headings=[name for name, _ in named] if renamed else [])

@@ -253,3 +253,13 @@ def test_an_unknown_parameter_of_the_common_recipe_is_a_usage_error() -> None:
 def test_a_defense_with_a_list_of_values_is_an_arm_for_each() -> None:
     labels = [plan.label for plan in config(defenses=["none", "pim(alpha=[0.25, 1], r=[0.1, 0.2])"]).defenses]
     assert labels == ["none"] + [f"pim(alpha={alpha}, r={r})" for alpha in (0.25, 1.0) for r in (0.1, 0.2)]
+
+
+def test_a_sweep_that_holds_eps_0_has_the_row_without_the_attack_for_it() -> None:
+    made = config(scenarios=[("fgsm(eps=[0, 0.001])", "none", "")])
+    assert [scenario.name for scenario in made.scenarios] == ["clean", "fgsm(eps=0.001)"]
+
+
+def test_a_single_value_in_a_list_is_measured_at_0_too() -> None:
+    names = [s.name for s in config(scenarios=[("fgsm(eps=[0.001])", "jpeg", "")]).scenarios]
+    assert names == ["clean", "jpeg(quality=50)", "fgsm(eps=0.001) + jpeg(quality=50)"]

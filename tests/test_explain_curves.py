@@ -15,7 +15,7 @@ from conftest import Cli
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from PIL import Image
-from shown import PIM_GRID
+from shown import PIM_GRID, tables
 
 from dfbench.explain import ablation, curves
 from dfbench.explain.figure import reading_of
@@ -148,14 +148,92 @@ def test_over_several_trainings_the_mean_is_drawn_over_single_ones(tmp_path: Pat
     assert "thin ones single trainings" in reading_of(path)
 
 
-def test_a_metric_without_a_value_leaves_a_gap(tmp_path: Path) -> None:
+def test_trainings_are_averaged_over_the_seeds_that_all_defenses_have(tmp_path: Path, drawn: list[Figure]) -> None:
+    notes: list[str] = []
+    found = record(seeds=(0, 1, 2), fail=[("FGSM eps=0.01", "pim", 1)])
+    (path, *_) = curves.explain(found, tmp_path, notes)
+    base = [curve["metrics"]["accuracy"] for curve in found["curves"] if curve["defense"] == "none"]
+    assert drawn[0].axes[0].lines[0].get_ydata() == pytest.approx(np.mean([base[0], base[2]], axis=0))
+    assert len(drawn[0].axes[0].lines) == 2 * (1 + 2) + 1
+    assert notes[0] == "curves: fgsm: no curve of pim (seed 1), of which a point failed."
+    for told in notes:
+        assert told.removeprefix("curves: ") in reading_of(path)
+
+
+def test_a_single_training_that_is_left_says_so_in_the_legend(tmp_path: Path, drawn: list[Figure]) -> None:
+    found = record(seeds=(0, 1), fail=[("FGSM eps=0.01", "pim", 0)])
+    (path, *_) = curves.explain(found, tmp_path, [])
+    names = drawn[0].axes[0].get_legend_handles_labels()[1]
+    assert all(name.endswith(" (seed 1 alone)") for name in names[:2])
+    assert not drawn[0].axes[0].collections
+    assert "over seed 1 alone, which all defenses with a curve share, a single training" in reading_of(path)
+
+
+def test_a_defense_without_a_curve_is_named(tmp_path: Path) -> None:
+    notes: list[str] = []
+    (path, *_) = curves.explain(record(fail=[("FGSM eps=0.01", "pim")]), tmp_path, notes)
+    assert notes == ["curves: fgsm: no curve of pim, of which a point failed."]
+    assert "no curve of pim" in reading_of(path)
+
+
+def test_an_attack_of_which_every_curve_failed_is_named_and_not_called_missing(tmp_path: Path) -> None:
+    notes: list[str] = []
+    fail = [("FGSM eps=0.01", "none"), ("FGSM eps=0.01", "pim")]
+    assert curves.explain(record(fail=fail), tmp_path, notes) == []
+    names = ", ".join(name for name, *_ in SWEEP[1:])
+    assert notes == [f"curves: none of any defense over {names}, where cells failed"]
+
+
+def without(curve: dict[str, Any], metric: str) -> None:
+    """The curve of a run in which a metric has no value at some eps."""
+    for part in ("metrics", "intervals", "nauc", "nauc_seed"):
+        del curve[part][metric]
+
+
+def test_a_defense_without_a_metric_has_no_line_in_its_panel_and_is_named(tmp_path: Path, drawn: list[Figure]) -> None:
+    notes: list[str] = []
+    found = record()
+    without(found["curves"][1], "f1_macro")
+    curves.explain(found, tmp_path, notes)
+    left, right = drawn[0].axes[:2]
+    assert [len(axes.lines) for axes in (left, right)] == [3, 2]
+    assert notes == ["curves: fgsm: no macro-F1 of pim: it has no value at some eps."]
+
+
+def test_a_metric_that_no_defense_has_gets_no_panel(tmp_path: Path, drawn: list[Figure]) -> None:
+    notes: list[str] = []
     found = record()
     for curve in found["curves"]:
-        curve["metrics"]["f1_macro"][2], curve["intervals"]["f1_macro"][2] = None, None
-        del curve["nauc"]["f1_macro"]
-    curves.explain(found, tmp_path, [])
-    points = pd.read_csv(tmp_path / "curves.csv")
-    assert points.loc[points["metric"] == "f1_macro", "value"].isna().sum() == 2
+        without(curve, "f1_macro")
+    curves.explain(found, tmp_path, notes)
+    assert [axes.get_ylabel() for axes in drawn[0].axes if axes.get_ylabel()] == ["accuracy"]
+    assert notes == ["curves: fgsm: no macro-F1 of none, pim: it has no value at some eps."]
+
+
+def test_without_any_of_the_metrics_there_is_a_note_and_no_figure(tmp_path: Path) -> None:
+    notes: list[str] = []
+    found = record()
+    for curve in found["curves"]:
+        without(curve, "f1_macro")
+        without(curve, "accuracy")
+    assert [path.name for path in curves.explain(found, tmp_path, notes)] == ["curves.csv", "curves-areas.csv"]
+    assert notes[-1] == "curves: no figure of fgsm: no defense has accuracy or macro-F1 at every eps"
+
+
+@pytest.mark.parametrize(
+    "attack, label",
+    [
+        ("mifgsm", "eps (L-inf bound in [0, 1] pixels)"),
+        ("torchattacks/PGDL2", "eps"),
+        ("torchattacks/FGSM", "eps"),
+    ],
+)
+def test_the_axis_names_the_norm_only_where_it_is_known(
+    tmp_path: Path, drawn: list[Figure], attack: str, label: str
+) -> None:
+    rows = [(f"A{eps}", f"{attack}(eps={eps})", "none") for eps in (0.5, 1.0)]
+    curves.explain(record(scenarios=[SWEEP[0], *rows]), tmp_path, [])
+    assert drawn[0].axes[0].get_xlabel() == label
 
 
 def test_more_detectors_than_colours_are_in_the_table_and_a_note_says_so(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -228,6 +306,61 @@ def test_failed_cells_are_left_out_of_a_heat_map(tmp_path: Path, drawn: list[Fig
     found = record(scenarios=SWEEP[:2], defenses=PIM_GRID, fail=[("clean", PIM_GRID[1])])
     ablation.explain(found, tmp_path, [])
     assert len(drawn[0].axes[0].texts) == 3
+
+
+@pytest.mark.parametrize(
+    "gain, interval, framed", [(0.4, [-0.1, 0.9], False), (-0.1, [-0.2, -0.05], False), (0.4, [0.1, 0.7], True)]
+)
+def test_the_best_is_framed_only_where_it_is_clearly_better_than_the_baseline(
+    tmp_path: Path, drawn: list[Figure], gain: float, interval: list[float], framed: bool
+) -> None:
+    found = record(scenarios=SWEEP[:1], defenses=PIM_GRID)
+    for cell in found["cells"]:
+        cell["metrics"]["auc"] = 0.9 if cell["defense"] == PIM_GRID[1] else 0.5
+        if cell["versus_baseline"]:
+            cell["versus_baseline"]["difference"]["auc"] = {"value": gain, "interval": interval}
+    ablation.explain(found, tmp_path, [])
+    axes = drawn[1].axes[0]
+    assert len(axes.lines) == framed
+    assert ("no arm clearly better" in axes.get_title()) == (not framed)
+
+
+def test_where_samples_are_frames_of_videos_a_heat_map_shows_the_videos_as_the_table_does(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    found = record(scenarios=SWEEP[:1], defenses=PIM_GRID, videos=True)
+    ablation.explain(found, tmp_path, [])
+    (cell,) = (one for one in found["cells"] if one["defense"] == PIM_GRID[1])
+    (row,) = (
+        pd.read_csv(tmp_path / "ablation.csv").query("defense == @PIM_GRID[1] and metric == 'auc'").to_dict("records")
+    )
+    assert row["value"] == pytest.approx(cell["video"]["metrics"]["auc"], abs=1e-5)
+    assert (row["level"], row["n"]) == ("video", 20)
+    assert drawn[1].get_suptitle().endswith("test split, 20 videos")
+    shown = tables("grid(scenario=clean)", found)[0]
+    assert shown.about["level"] == "video"
+    assert {text.get_text().split()[0] for text in drawn[1].axes[0].texts} == {
+        one.text for line in shown.rows for one in line[1::2]
+    }
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_a_metric_that_no_arm_has_gets_a_note_and_no_heat_map(tmp_path: Path, seeds: tuple[int, ...]) -> None:
+    notes: list[str] = []
+    found = record(seeds=seeds, scenarios=SWEEP[:1], defenses=PIM_GRID)
+    for entry in [*found["cells"], *found["over_seeds"]]:
+        del entry["metrics"]["auc"]
+    written = ablation.explain(found, tmp_path, notes)
+    assert [path.name for path in written] == ["ablation--pim-accuracy.png", "ablation.csv"]
+    assert notes == ["ablation: no pim auc: no arm of the grid has a value"]
+
+
+def test_an_arm_without_the_metric_is_left_white(tmp_path: Path, drawn: list[Figure]) -> None:
+    found = record(scenarios=SWEEP[:1], defenses=PIM_GRID)
+    (cell,) = (one for one in found["cells"] if one["defense"] == PIM_GRID[1])
+    del cell["metrics"]["auc"]
+    ablation.explain(found, tmp_path, [])
+    assert [len(figure.axes[0].texts) for figure in drawn] == [4, 3]
 
 
 def test_over_several_trainings_a_heat_map_shows_means(tmp_path: Path) -> None:

@@ -36,6 +36,14 @@ def test_over_several_trainings_counts_are_means_not_sums() -> None:
     assert entry(first("confusion", record), "n", defense="dual").text == "160"
 
 
+def test_counts_that_lack_a_training_say_so() -> None:
+    record = sample_record(seeds=(0, 1), scenarios=CLEAN, fail=[("clean", "dual", 1)])
+    table = first("confusion", record)
+    assert entry(table, "accuracy ± SD", defense="dual").sd is None
+    assert table.notes[-1] == "Not every training was evaluated: dual in clean (seeds 0 only)."
+    assert not any("difference" in note for note in table.notes)
+
+
 def test_videos_have_a_table_of_their_own() -> None:
     frames, videos, *_ = tables("confusion", sample_record(videos=True))
     assert [frames.title, videos.title] == ["m on here: frames", "m on here: videos"]

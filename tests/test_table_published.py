@@ -11,10 +11,12 @@ from shown import cells, entry, first, row, tables
 
 from dfbench.errors import UsageError
 from dfbench.nauc import nauc_seed
-from dfbench.tables import Table
+from dfbench.registry import load_registry
+from dfbench.tables import Table, named_tables
 from dfbench.testing import sample_record
 from dfbench.testing.records import SWEEP
-from dfbench_tables.published_file import Number, read_published
+from dfbench_tables.published_file import read_published
+from dfbench_tables.published_number import Number
 
 FOLDER = Path(__file__).parents[1] / "results/published"
 REGULARIZATION = FOLDER / "gradient-regularization.toml"
@@ -165,6 +167,26 @@ def test_a_failed_cell_is_marked_beside_what_was_reported() -> None:
     assert entry(table, "defended: measured: pim", published="fgsm, eps 0.005", metric="accuracy").text == "failed"
 
 
+def test_an_area_of_which_some_scenarios_are_not_asked_for_stays_empty() -> None:
+    asked = [{"name": "t", "template": TEMPLATE, "scenarios": ["clean", "FGSM eps=0.001"]}]
+    ((_, (table, *_)),) = named_tables(load_registry(), record(), asked)
+    labels = {"published": "fgsm, eps 0.001, 0.005, 0.01, 0.015", "metric": "accuracy, nAUC of the attacked points"}
+    assert entry(table, "baseline: measured: none", **labels).text == ""
+
+
+def test_areas_stand_beside_each_other_over_the_trainings_that_both_arms_have() -> None:
+    found = record(seeds=(0, 1), fail=[("FGSM eps=0.005", "pim", 1)])
+    table = numbers(found)
+    labels = {"published": "fgsm, eps 0.001, 0.005, 0.01, 0.015", "metric": "accuracy, nAUC of the attacked points"}
+    here = [c for c in found["curves"] if (c["defense"], c["data"], c["seed"]) == ("none", "here", 0)]
+    shown = entry(table, "baseline: measured: none", **labels)
+    assert (shown.value, shown.low, shown.sd) == (here[0]["nauc_seed"]["accuracy"]["value"], None, None)
+    told = " ".join(table.notes)
+    assert "fgsm: no curve of pim (seed 1)" in told
+    assert "fgsm: accuracy over seed 0 alone" in told
+    assert "Not every training was evaluated: pim in FGSM eps=0.005 (seeds 0 only)." in told
+
+
 def test_the_known_problems_are_beneath_the_numbers() -> None:
     notes = " ".join(numbers(record()).notes)
     for problem in read_published(REGULARIZATION).problems.values():
@@ -211,6 +233,7 @@ HEAD = """title = "t"
 [problems]
 [numbers]
 """
+ROW = "{ arm = 'baseline', metric = 'auc', value = 0.5 }"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +242,26 @@ HEAD = """title = "t"
         ("title = ", "is no TOML"),
         ("title = 't'", "lacks 'source'"),
         (HEAD + "rows = []", "it has no numbers"),
-        (HEAD + "rows = [{ arm = 'baseline', value = 0.5 }]", "metric"),
+        (HEAD + "rows = 3", "its rows are no list, but 3"),
+        (HEAD + "rows = [1, 2]", "row 1: 1 is no table"),
+        (HEAD + "rows = [{ arm = 'baseline', value = 0.5 }]", "row 1: it lacks 'metric'"),
+        (HEAD + f"rows = [{ROW}, {{ arm = 'defended', metric = 'auk', value = 0.5 }}]", "row 2: unknown metric 'auk'"),
+        (
+            HEAD + "rows = [{ arm = 'baseline', metric = 'auc', value = 0.5, corruption = 'jpeg(' }]",
+            r"row 1: .*jpeg\(",
+        ),
+        (HEAD + "rows = [{ arm = 'baseline', metric = 'accuracy', value = 50.0 }]", "row 1: .*50.0 of accuracy"),
+        (HEAD + "rows = [{ arm = 'baseline', metric = 'cam_pearson', value = -1.1 }]", "within -1 and 1"),
+        (HEAD + "rows = [{ arm = 'baseline', metric = 'tp', value = -1 }]", "within 0 and inf"),
+        (HEAD + "rows = [{ arm = 'baseline', metric = 'auc', value = 1, eps = true }]", "row 1: the eps True"),
+        (HEAD + "rows = [{ arm = 'baseline', metric = 'auc', value = 1, eps = [0.1, '0.2'] }]", "row 1: the eps '0.2'"),
+        (
+            HEAD + "rows = [{ arm = 'baseline', metric = 'auc', value = 1, eps = [0.2, 0.1], area = 'nauc' }]",
+            "row 1: the eps 0.2, 0.1 must increase",
+        ),
+        (HEAD + "rows = [{ arm = 'baseline', metric = 'auc', value = 1, steps = true }]", "row 1: steps = True"),
+        (HEAD + "rows = [{ arm = 'baseline', metric = 'auc', value = 1, attack = 3 }]", "row 1: attack = 3 is no text"),
+        (HEAD + f"rows = [{ROW}, {ROW}]", "row 2: it gives the same number again as row 1"),
         (
             HEAD + "rows = [{ arm = 'reg', metric = 'auc', value = 0.5 }]",
             "the arm 'reg' is neither baseline nor defended",

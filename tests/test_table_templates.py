@@ -11,11 +11,10 @@ from shown import PIM_GRID, cells, entry, first, row, tables
 
 from dfbench.contracts import Spec, TableSpec, TableTemplate
 from dfbench.errors import UsageError
-from dfbench.labels import short_labels
+from dfbench.labels import short_labels, title
 from dfbench.tables import Column, Entry, Table
 from dfbench.testing import check_spec, check_table, sample_record
 from dfbench.testing.records import SWEEP
-from dfbench_tables.entries import title
 from dfbench_tables.plugin import dfbench_tables
 
 SPECS = {spec.name: spec for spec in dfbench_tables()}

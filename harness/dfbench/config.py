@@ -249,8 +249,8 @@ def build_config(
         raise UsageError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
     if unknown := [name for name in recipe or {} if name not in RECIPE_NAMES]:
         raise UsageError(
-            f"the recipe has no parameter {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}; what belongs to one "
-            "defense is written in it, as in pim(alpha=0.5)"
+            f"the recipe has no parameter {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}; what belongs to "
+            "one defense is written in it, as in pim(alpha=0.5)"
         )
     plans = [parse_defense(registry, text, recipe) for given in defenses for text in variants(given)]
     if not any(plan.is_baseline for plan in plans):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,12 @@ import numpy as np
 from dfbench.comparisons import Comparisons
 from dfbench.grammar import format_expr
 from dfbench.measure import Levels, Measured, interval
-from dfbench.nauc import nauc, nauc_seed
+from dfbench.nauc import AREAS
 from dfbench.registry import Component
 from dfbench.runner import Cell
 from dfbench.schema import default_of
 
 Array = np.ndarray[Any, Any]
-AREAS: dict[str, Callable[[Sequence[float], Sequence[Array]], Array]] = {"nauc": nauc, "nauc_seed": nauc_seed}
 
 
 def eps_curves(

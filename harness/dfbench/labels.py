@@ -1,4 +1,4 @@
-"""Short names for defenses that stand side by side."""
+"""What metrics are called for readers, and short names for defenses that stand side by side."""
 
 from __future__ import annotations
 
@@ -6,6 +6,24 @@ from collections.abc import Iterable
 
 from dfbench.errors import UsageError
 from dfbench.grammar import Expr, format_expr, parse_sum
+
+TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced acc.",
+    "f1_macro": "macro-F1",
+    "f1_fake": "F1 of fake",
+    "f1_real": "F1 of real",
+    "auc": "AUC",
+    "tpr_at_fpr_1pct": "TPR@FPR1%",
+    "nauc": "nAUC",
+    "nauc_seed": "nAUC, attacked points only",
+}
+"""What metrics and areas are called in tables and figures; others by their names."""
+
+
+def title(metric: str) -> str:
+    """A metric's name as a heading."""
+    return TITLES.get(metric, metric)
 
 
 def short_labels(labels: Iterable[str]) -> dict[str, str]:

@@ -6,7 +6,7 @@ An area depends on the grid of eps: never compare two that were measured on diff
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ def nauc_seed(eps: Sequence[float], values: Sequence[Value]) -> Value:
     if len(eps) - first < 2:
         raise ValueError("nauc_seed needs at least two points at an eps above 0")
     return _area(eps[first:], values[first:])
+
+
+AREAS: Mapping[str, Callable[[Sequence[float], Sequence[Any]], Any]] = {"nauc": nauc, "nauc_seed": nauc_seed}
+"""The two areas of a curve, by what records call them."""
 
 
 def _area(eps: Sequence[float], values: Sequence[Value]) -> Value:

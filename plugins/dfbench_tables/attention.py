@@ -8,9 +8,10 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.labels import in_full, short_labels
+from dfbench.recordcells import difference
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, number, signed
-from dfbench_tables.reading import Group, cautions, difference, failed, groups, interval_note, origin, seed_notes
+from dfbench_tables.reading import Group, cautions, failed, groups, interval_note, origin, seed_notes
 from dfbench_tables.results import SCENARIO, scenario
 
 PEARSON, IINC, IOU = "CAM Pearson", "IINC, lower is better", "top-10 IoU"

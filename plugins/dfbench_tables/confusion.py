@@ -8,9 +8,10 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.labels import in_full, short_labels
+from dfbench.recordcells import value
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, number
-from dfbench_tables.reading import Group, captions, failed, groups, interval_note, spread_notes, value
+from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
 COUNTS = ("tp", "fn", "fp", "tn")
 """Fakes called fake, fakes called real, reals called fake, reals called real."""
@@ -55,7 +56,12 @@ def _table(group: Group, name: str) -> Table:
     sections = tuple(
         tuple(_row(entry, short) for entry in rows) for _, rows in groupby(group.entries, lambda e: e["scenario"])
     )
-    notes = (*in_full(short), _NOTE, *([] if over else [interval_note(group.record)]), *spread_notes(group.record))
+    notes = (
+        *in_full(short),
+        _NOTE,
+        *([] if over else [interval_note(group.record)]),
+        *seed_notes(group, compared=False),
+    )
     return Table(name, columns, sections, captions(group), notes, group.about(), part="Confusion counts")
 
 

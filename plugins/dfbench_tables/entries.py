@@ -6,19 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dfbench.recordcells import excludes_0
 from dfbench.tables import Entry
-from dfbench_tables.reading import excludes_0
-
-TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced acc.",
-    "f1_macro": "macro-F1",
-    "f1_fake": "F1 of fake",
-    "f1_real": "F1 of real",
-    "auc": "AUC",
-    "tpr_at_fpr_1pct": "TPR@FPR1%",
-}
-"""What metrics are called in tables; others by their names."""
 
 NONE = Entry("n/a")
 """A number that has no value."""
@@ -28,11 +17,6 @@ EMPTY = Entry("")
 
 FAILED = Entry("failed")
 """The cell failed; the record tells why."""
-
-
-def title(metric: str) -> str:
-    """A metric's name as a heading."""
-    return TITLES.get(metric, metric)
 
 
 def number(measured: Mapping[str, Any], metric: str, *, interval: bool = False, bold: bool = False) -> Entry:
@@ -71,20 +55,33 @@ def mean(found: Mapping[str, Any], n: int | None, *, bold: bool = False, form: s
     return Entry(text, bold, value=value, sd=sd, n=n)
 
 
-def area(curves: Sequence[Mapping[str, Any]], name: str, metric: str, *, versus: bool = False) -> Entry:
+def area(
+    curves: Sequence[Mapping[str, Any]],
+    name: str,
+    metric: str,
+    seeds: Sequence[int],
+    *,
+    over: bool,
+    versus: bool = False,
+) -> Entry:
     """The normalised area of a metric's curve with its interval, or mean and SD of those of several trainings.
 
     Args:
-        curves: of a record, one for each training; or what they have in ``versus_baseline``, with their ``n``.
+        curves: of a record, one for each training of a defense; or what they have in ``versus_baseline``, with their
+            ``n`` and ``seed``.
         name: ``nauc`` or ``nauc_seed``.
         metric: the metric.
+        seeds: those that are averaged.
+        over: whether the run has several trainings, so that one alone has no interval either.
         versus: whether they are differences: with their sign, bold where the interval of the only one excludes 0.
     """
-    found = [curve[name][metric] for curve in curves if curve[name].get(metric)]
-    if not found:
-        return NONE if curves else EMPTY
+    if not curves:
+        return EMPTY
     n = curves[0]["n"]
-    if len(curves) > 1:
+    found = [curve[name][metric] for curve in curves if curve["seed"] in seeds and curve[name].get(metric)]
+    if not found:
+        return NONE
+    if over:
         values = [one["value"] for one in found]
         spread = {"mean": statistics.mean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
         return mean(spread, n, form="+.3f" if versus else ".3f")

@@ -9,20 +9,12 @@ from dfbench.ablation import Grid, grids
 from dfbench.contracts import TableTemplate
 from dfbench.errors import UsageError, did_you_mean
 from dfbench.grammar import format_expr, format_value
+from dfbench.labels import title
+from dfbench.recordcells import best, difference
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.asked import check_measured, metrics_of, upwards
-from dfbench_tables.entries import EMPTY, FAILED, NONE, number, signed, title
-from dfbench_tables.reading import (
-    Group,
-    captions,
-    difference,
-    excludes_0,
-    failed,
-    groups,
-    interval_note,
-    seed_notes,
-    value,
-)
+from dfbench_tables.entries import EMPTY, FAILED, NONE, number, signed
+from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
 _BOLD = "Bold: the best of the grid, where it is better than the baseline by a difference whose interval excludes 0."
 
@@ -43,10 +35,10 @@ class Ablation(TableTemplate):
     """
 
     def __init__(self, x: str = "", y: str = "", metric: str = "auc", scenario: str = "", defense: str = "") -> None:
-        (self.metric,) = metrics_of(metric, "the grid", "grid(metric=auc)") if "," not in metric else ("",)
-        self.x, self.y, self.scenario, self.defense = x, y, scenario, defense
-        if not self.metric:
+        if "," in metric:
             raise UsageError(f"the grid shows one metric, not {metric!r}: ask for a grid for each")
+        (self.metric,) = metrics_of(metric, "the grid", "grid(metric=auc)")
+        self.x, self.y, self.scenario, self.defense = x, y, scenario, defense
         if bool(x) != bool(y) or (x and x == y):
             raise UsageError("the grid needs two parameters: grid(x=r, y=alpha)")
 
@@ -73,8 +65,10 @@ class Ablation(TableTemplate):
             columns.append(Column(heading, group=over, facts={**told, "quantity": "value"}, brief=title(self.metric)))
             facts = {**told, "quantity": "difference from baseline"}
             columns.append(Column("difference [95%]", group=over, facts=facts, brief=""))
-        best = self._best([ours[label] for label in grid.arms.values() if label in ours])
-        section = tuple(self._row(grid, y, ours, best) for y in grid.ys)
+        higher = upwards(self.metric)
+        arms = [ours[label] for label in grid.arms.values() if label in ours and not failed(ours[label])]
+        top = "" if higher is None else best(arms, self.metric, higher=higher)
+        section = tuple(self._row(grid, y, ours, top) for y in grid.ys)
         of = format_expr(grid.defense, dict(grid.shared)) if "+" not in grid.defense else grid.defense
         return Table(
             f"{group.name}: {grid.defense}, {scenario}",
@@ -86,7 +80,7 @@ class Ablation(TableTemplate):
             part=f"{title(self.metric)} over {grid.y} and {grid.x}",
         )
 
-    def _row(self, grid: Grid, y: Any, ours: Mapping[str, Mapping[str, Any]], best: str) -> Row:
+    def _row(self, grid: Grid, y: Any, ours: Mapping[str, Mapping[str, Any]], top: str) -> Row:
         row = [Entry(format_value(y))]
         for x in grid.xs:
             entry = ours.get(grid.arms.get((x, y), ""))
@@ -94,20 +88,8 @@ class Ablation(TableTemplate):
                 row += [EMPTY if entry is None else FAILED, EMPTY]
             else:
                 gain = signed(difference(entry, self.metric), entry["n"])
-                row += [number(entry, self.metric, bold=entry["defense"] == best), gain or NONE]
+                row += [number(entry, self.metric, bold=entry["defense"] == top), gain or NONE]
         return tuple(row)
-
-    def _best(self, entries: list[Mapping[str, Any]]) -> str:
-        """The defense that stands out; none where the best does not clearly beat the baseline."""
-        better = upwards(self.metric)
-        values = {str(e["defense"]): value(e, self.metric) for e in entries if not failed(e)}
-        finite = {name: found for name, found in values.items() if found is not None}
-        if better is None or not finite:
-            return ""
-        top = (max if better else min)(finite, key=lambda name: finite[name])
-        gain = next(difference(entry, self.metric) for entry in entries if entry["defense"] == top)
-        clear = excludes_0(gain.get("interval")) and (gain["value"] > 0) == better
-        return top if clear else ""
 
     def _baseline(self, group: Group, ours: Mapping[str, Mapping[str, Any]]) -> str:
         name = next((e["versus_baseline"]["defense"] for e in ours.values() if e["versus_baseline"]), "")

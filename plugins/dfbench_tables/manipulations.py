@@ -7,8 +7,9 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
+from dfbench.labels import title
 from dfbench.tables import Column, Entry, Table
-from dfbench_tables.entries import number, title
+from dfbench_tables.entries import number
 from dfbench_tables.reading import cautions, groups
 from dfbench_tables.results import SCENARIO, scenario
 

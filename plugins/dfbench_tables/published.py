@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.grammar import format_value, parse
-from dfbench.labels import in_full, short_labels
+from dfbench.labels import in_full, short_labels, title
+from dfbench.recordcurves import gaps, shared_seeds
 from dfbench.tables import Column, Entry, Row, Table
-from dfbench_tables.entries import EMPTY, FAILED, area, number, title
-from dfbench_tables.published_file import ARMS, Number, read_published
+from dfbench_tables.entries import EMPTY, FAILED, area, number
+from dfbench_tables.published_file import read_published
 from dfbench_tables.published_match import matching, matching_curves
+from dfbench_tables.published_number import ARMS, Number
 from dfbench_tables.published_protocol import protocol
-from dfbench_tables.reading import Group, captions, failed, groups, interval_note, spread_notes
+from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
 
 class PublishedNumbers(TableTemplate):
@@ -67,13 +69,14 @@ class PublishedNumbers(TableTemplate):
         )
         arms = "; ".join(f"{role}: {text}" for role, text in self.published.arms.items())
         problems = [f"Known problem of the reported numbers ({n}): {t}" for n, t in self.published.problems.items()]
-        spread = spread_notes(group.record) or (interval_note(group.record),)
+        spread = seed_notes(group, compared=False) or (interval_note(group.record),)
+        missing = dict.fromkeys(told for numbers in places.values() for told in _gaps(group, numbers, short))
         return Table(
             _title(group, data, len({one.data for one in self.published.numbers})),
             tuple(columns),
             tuple(map(tuple, sections.values())),
             (told, *captions(group)),
-            (f"Reported arms are {arms}.", *in_full(short), *spread, *problems),
+            (f"Reported arms are {arms}.", *in_full(short), *spread, *missing, *problems),
             group.about(),
             part=f"Beside {self.published.title}",
         )
@@ -117,11 +120,13 @@ def _rows(group: Group, arms: Mapping[str, Number], roles: Mapping[str, Sequence
         named += ", nAUC of the attacked points" if one.area == "nauc_seed" else ", nAUC"
     found: dict[str, dict[str, Entry]]  # by the attack as the run writes it, then by defense
     if one.area:
-        curves = matching_curves(group, one)
-        found = {
-            attack: {defense: area(ours, one.area, one.metric) for defense, ours in by_defense.items()}
-            for attack, by_defense in curves.items()
-        }
+        over = bool(group.record["over_seeds"])
+        found = {}
+        for attack, by_defense in matching_curves(group, one).items():
+            seeds = shared_seeds(_all(by_defense), one.metric)
+            found[attack] = {
+                defense: area(ours, one.area, one.metric, seeds, over=over) for defense, ours in by_defense.items()
+            }
     else:
         found = {
             attack: {
@@ -139,6 +144,18 @@ def _rows(group: Group, arms: Mapping[str, Number], roles: Mapping[str, Sequence
             row += [measured.get(defense, EMPTY) for defense in roles[role]]
         rows.append(tuple(row))
     return rows
+
+
+def _gaps(group: Group, arms: Mapping[str, Number], short: Mapping[str, str]) -> Iterator[str]:
+    """What is missing of the curves beside a published area."""
+    one = next(iter(arms.values()))
+    if one.area:
+        for by_defense in matching_curves(group, one).values():
+            yield from gaps(group.record["cells"], _all(by_defense), [one.metric], short)
+
+
+def _all(by_defense: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Mapping[str, Any]]:
+    return [curve for ours in by_defense.values() for curve in ours]
 
 
 def _reported(one: Number | None) -> Entry:

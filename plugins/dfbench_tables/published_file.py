@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dfbench.errors import UsageError
-
-ARMS = ("baseline", "defended")
-
-
-@dataclass(frozen=True)
-class Number:
-    """One published number.
-
-    Args:
-        arm: ``baseline`` or ``defended``.
-        metric: what it really is, by the name of a metric.
-        value: as published.
-        data: the data set, where the file has several.
-        attack: the attack's name; ``none`` for none.
-        eps: its bounds in [0, 1] pixels: none, one, or for an area the whole grid without 0.
-        steps: of the attack, where it has them.
-        corruption: as it is written in runs, e.g. ``jpeg(quality=50)``.
-        called: what it is called where it was published, if that is something else than it is.
-        area: ``nauc`` or ``nauc_seed`` where it is the area of the metric's curve over eps.
-    """
-
-    arm: str
-    metric: str
-    value: float
-    data: str = ""
-    attack: str = "none"
-    eps: tuple[float, ...] = ()
-    steps: int | None = None
-    corruption: str = "none"
-    called: str = ""
-    area: str = ""
-
-    @property
-    def place(self) -> tuple[Any, ...]:
-        """What it shares with the number of the other arm."""
-        return (self.data, self.attack, self.eps, self.steps, self.corruption, self.area, self.metric, self.called)
+from dfbench_tables.published_number import Number, read_number
 
 
 @dataclass(frozen=True)
@@ -73,7 +37,8 @@ def read_published(path: Path) -> Published:
     """Read a file of published numbers.
 
     Raises:
-        UsageError: it cannot be read, is no TOML, or something in it is missing, unknown or of another type.
+        UsageError: it cannot be read, is no TOML, or something in it is missing, unknown, of another type, given twice
+            or no value that its metric can have; of a row, with its place.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +50,10 @@ def read_published(path: Path) -> Published:
         raise UsageError(f"{path} is no TOML ({error}): write it like the files in results/published") from error
     try:
         tables = {name: dict(found[name]) for name in ("source", "arms", "protocol", "problems")}
-        numbers = tuple(_number(row) for row in found["numbers"]["rows"])
+        rows = found["numbers"]["rows"]
+        if not isinstance(rows, list):
+            raise TypeError(f"its rows are no list, but {rows!r}")
+        numbers = tuple(_numbers(rows))
         if not numbers:
             raise ValueError("it has no numbers")
         return Published(str(found["title"]), numbers=numbers, **tables)
@@ -95,15 +63,14 @@ def read_published(path: Path) -> Published:
         raise UsageError(f"{path} holds no published numbers as they must be written: {error}") from error
 
 
-def _number(row: Mapping[str, Any]) -> Number:
-    eps = row.get("eps", ())
-    number = Number(**{**row, "eps": tuple(map(float, eps if isinstance(eps, (list, tuple)) else (eps,)))})
-    if number.arm not in ARMS:
-        raise ValueError(f"the arm {number.arm!r} is neither {' nor '.join(ARMS)}")
-    if not isinstance(number.value, (int, float)) or isinstance(number.value, bool) or not math.isfinite(number.value):
-        raise ValueError(f"the value {number.value!r} is no number")
-    if number.area and (number.area not in ("nauc", "nauc_seed") or len(number.eps) < 2):
-        raise ValueError(f"the area {number.area!r} must be nauc or nauc_seed, of at least two eps")
-    if not number.area and len(number.eps) > 1:
-        raise ValueError('several eps belong to an area: give its name, area = "nauc_seed"')
-    return number
+def _numbers(rows: Sequence[Any]) -> Iterator[Number]:
+    """The numbers of the rows, each of which the messages call by its place, from 1 on."""
+    seen: dict[tuple[Any, ...], int] = {}
+    for place, row in enumerate(rows, 1):
+        try:
+            number = read_number(row)
+            if (twin := seen.setdefault((number.arm, *number.place), place)) != place:
+                raise ValueError(f"it gives the same number again as row {twin}")
+        except (TypeError, ValueError, UsageError) as error:
+            raise ValueError(f"row {place}: {error}") from error
+        yield number

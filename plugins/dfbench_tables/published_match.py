@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dfbench.grammar import parse
-from dfbench_tables.published_file import Number
+from dfbench_tables.published_number import Number
 from dfbench_tables.reading import Group
 
 Found = Mapping[str, Any]
@@ -31,9 +31,8 @@ def matching(group: Group, number: Number) -> dict[str, dict[str, Found]]:
 def matching_curves(group: Group, number: Number) -> dict[str, dict[str, list[Found]]]:
     """The run's curves over the grid of a published area: by attack, then by defense, one for each training."""
     found: dict[str, dict[str, list[Found]]] = {}
-    for curve in group.record["curves"]:
-        place = (curve["model"], curve["train_data"], curve["data"]) == (group.model, group.train_data, group.data)
-        if place and parse(curve["attack"]).name == number.attack and _same_grid(curve["eps"][1:], number.eps):
+    for curve in group.curves:
+        if parse(curve["attack"]).name == number.attack and _same_grid(curve["eps"][1:], number.eps):
             corruption = _scenario(group, curve["scenarios"][-1])["corruption"]
             if _same_corruption(corruption, number.corruption):
                 found.setdefault(str(curve["attack"]), {}).setdefault(str(curve["defense"]), []).append(curve)

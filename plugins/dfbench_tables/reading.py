@@ -3,12 +3,13 @@ in each scenario, of one training or over several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dfbench.grammar import format_value
 from dfbench.labels import short_labels
+from dfbench.recordcells import by_video, value
 
 Entry = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -42,8 +43,7 @@ class Group:
 
     def by_video(self) -> Group:
         """The same with the numbers of the videos."""
-        entries = tuple({**entry, **entry["video"]} if entry.get("video") else entry for entry in self.entries)
-        return replace(self, entries=entries, videos=True)
+        return replace(self, entries=tuple(map(by_video, self.entries)), videos=True)
 
     @property
     def unit(self) -> str:
@@ -54,6 +54,17 @@ class Group:
     def defenses(self) -> list[str]:
         """The defenses, in the record's order."""
         return list(dict.fromkeys(entry["defense"] for entry in self.entries))
+
+    @property
+    def curves(self) -> list[Entry]:
+        """Its curves over eps, of those attacks whose scenarios are all among those to be shown."""
+        shown = {scenario["name"] for scenario in self.record["config"]["scenarios"]}
+        return [
+            curve
+            for curve in self.record["curves"]
+            if (curve["model"], curve["train_data"], curve["data"]) == (self.model, self.train_data, self.data)
+            and shown.issuperset(curve["scenarios"][1:])
+        ]
 
     @property
     def measured(self) -> Entry | None:
@@ -97,28 +108,6 @@ def _key(entry: Entry) -> tuple[str, ...]:
 def failed(entry: Entry) -> bool:
     """Whether there is nothing to show for it."""
     return entry.get("status") == "failed"
-
-
-def value(entry: Entry, metric: str) -> float | None:
-    """A metric's value, or its mean over trainings; None where it has none."""
-    return single(entry["metrics"].get(metric))
-
-
-def single(found: Any) -> float | None:
-    """A number that is either plain or the mean of several."""
-    number = found["mean"] if isinstance(found, Mapping) else found
-    return None if number is None else float(number)
-
-
-def difference(entry: Entry, metric: str) -> Mapping[str, Any]:
-    """``{"value", "interval"}`` of the paired difference from the baseline; empty where there is none."""
-    versus = entry["versus_baseline"]
-    return (versus["difference"].get(metric) or {}) if versus else {}
-
-
-def excludes_0(interval: Sequence[float] | None) -> bool:
-    """Whether an interval lies above 0, or below."""
-    return interval is not None and (interval[0] > 0 or interval[1] < 0)
 
 
 def captions(group: Group) -> tuple[str, ...]:
@@ -202,15 +191,22 @@ def interval_note(record: Record, more: str = "") -> str:
     return f"{told}; {more}." if more else f"{told}."
 
 
-def seed_notes(group: Group) -> tuple[str, ...]:
-    """What mean and SD stand for, and which means lack a training; nothing for a single training."""
+def seed_notes(group: Group, *, compared: bool = True) -> tuple[str, ...]:
+    """What mean and SD stand for, and which means lack a training; nothing for a single training.
+
+    Args:
+        group: the results.
+        compared: whether the table has differences with intervals.
+    """
     record = group.record
     if not record["over_seeds"]:
         return ()
     seeds = record["config"]["seeds"]
-    told = (
-        f"{spread_notes(record)[0]} The interval of a difference is that of the mean difference over these trainings, "
-        "from a bootstrap over samples: it does not hold the spread between trainings."
+    told = spread_notes(record)[0] + (
+        " The interval of a difference is that of the mean difference over these trainings, from a bootstrap over "
+        "samples: it does not hold the spread between trainings."
+        if compared
+        else ""
     )
     short = [
         f"{entry['defense']} in {entry['scenario']} (seeds {', '.join(map(str, entry['seeds']))} only)"

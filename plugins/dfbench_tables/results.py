@@ -7,9 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
+from dfbench.labels import title
+from dfbench.recordcells import difference
 from dfbench.tables import Column, Entry, Row, Table
-from dfbench_tables.entries import EMPTY, number, signed, title
-from dfbench_tables.reading import Group, captions, difference, failed, groups, interval_note, seed_notes
+from dfbench_tables.entries import EMPTY, number, signed
+from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
 SCENARIO = (Column("attack", "attack"), Column("corruption", "corruption"), Column("defense", "defense"))
 

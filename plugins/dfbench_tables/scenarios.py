@@ -7,21 +7,12 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.errors import UsageError
-from dfbench.labels import in_full, short_labels
+from dfbench.labels import in_full, short_labels, title
+from dfbench.recordcells import difference, excludes_0, value
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.asked import check_measured, metrics_of, upwards
-from dfbench_tables.entries import EMPTY, FAILED, NONE, number, signed, title
-from dfbench_tables.reading import (
-    Group,
-    captions,
-    difference,
-    excludes_0,
-    failed,
-    groups,
-    interval_note,
-    seed_notes,
-    value,
-)
+from dfbench_tables.entries import EMPTY, FAILED, NONE, number, signed
+from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
 _BOLD = (
     "Bold: the best of its row and metric, where its difference from the baseline excludes 0 (for the baseline: where "

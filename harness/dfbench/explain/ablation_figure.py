@@ -11,16 +11,17 @@ import numpy as np
 from dfbench.ablation import Grid
 from dfbench.explain.figure import SEQUENTIAL, drawing
 from dfbench.grammar import format_value
+from dfbench.labels import title
+from dfbench.recordcells import best, difference, value
 
-TITLES = {"accuracy": "accuracy", "auc": "AUC"}
 WIDTH = 12.5
 """Inches that a page shows without making the letters smaller."""
 
 _READING = (
     "The value at each pair of parameters, and below it its paired difference from the baseline; colours run from the "
-    "lowest to the highest value of each panel, not of all. White: no such arm, or it failed. Framed: the best of a "
-    "panel, with the 95% interval of its difference. The best of many is better on these samples than it will be on "
-    "others: choose on validation, report on test."
+    "lowest to the highest value of each panel, not of all. White: no such arm, or it has no value. Framed: the best "
+    "of a panel, but only where it is better than the baseline by a difference whose 95% interval excludes 0. The best "
+    "of many is better on these samples than it will be on others: choose on validation, report on test."
 )
 
 Entry = Mapping[str, Any]
@@ -32,7 +33,8 @@ def draw(path: Path, grid: Grid, entries: Sequence[Entry], metric: str) -> None:
     Args:
         path: of the PNG.
         grid: the arms.
-        entries: of the record's ``cells`` or ``over_seeds``: those of one model and data set that were measured.
+        entries: of the record's ``cells`` or ``over_seeds``: those of one model and data set that were measured, by
+            video where samples are frames.
         metric: what is shown; more of it is better.
     """
     scenarios = list(dict.fromkeys(str(entry["scenario"]) for entry in entries))
@@ -47,8 +49,9 @@ def draw(path: Path, grid: Grid, entries: Sequence[Entry], metric: str) -> None:
         for axes in list(panels):
             axes.remove()
         one = entries[0]
-        about = f"{one['model']} on {one['data']}, {one['split']} split, n = {one['n']}"
-        figure.suptitle(f"{TITLES[metric]} of {grid.defense} over {grid.y} and {grid.x}\n{about}", fontsize=10)
+        counted = f"{one['n']} videos" if one.get("video") else f"n = {one['n']}"
+        about = f"{one['model']} on {one['data']}, {one['split']} split, {counted}"
+        figure.suptitle(f"{title(metric)} of {grid.defense} over {grid.y} and {grid.x}\n{about}", fontsize=10)
 
 
 def _panel(figure: Any, axes: Any, grid: Grid, entries: Sequence[Entry], metric: str) -> None:
@@ -56,7 +59,8 @@ def _panel(figure: Any, axes: Any, grid: Grid, entries: Sequence[Entry], metric:
     values = np.full((len(grid.ys), len(grid.xs)), np.nan)
     for (x, y), label in grid.arms.items():
         if label in ours:
-            values[grid.ys.index(y), grid.xs.index(x)] = _value(ours[label], metric)
+            found = value(ours[label], metric)
+            values[grid.ys.index(y), grid.xs.index(x)] = np.nan if found is None else found
     axes.set(xlabel=grid.x, ylabel=grid.y)
     axes.set_xticks(range(len(grid.xs)), map(format_value, grid.xs))
     axes.set_yticks(range(len(grid.ys)), map(format_value, grid.ys))
@@ -65,39 +69,23 @@ def _panel(figure: Any, axes: Any, grid: Grid, entries: Sequence[Entry], metric:
         return
     low, high = np.nanmin(values), max(np.nanmax(values), np.nanmin(values) + 1e-6)
     mesh = axes.imshow(values, cmap=SEQUENTIAL, vmin=low, vmax=high, aspect="auto", origin="lower")
-    figure.colorbar(mesh, ax=axes, label=TITLES[metric])
-    best = np.unravel_index(np.nanargmax(values), values.shape)
-    for (row, column), value in np.ndenumerate(values):
-        if np.isnan(value):
+    figure.colorbar(mesh, ax=axes, label=title(metric))
+    for (row, column), shown in np.ndenumerate(values):
+        if np.isnan(shown):
             continue
-        gain = _difference(ours[grid.arms[grid.xs[column], grid.ys[row]]], metric)
-        told = f"{value:.3f}" + (f"\n{gain['value']:+.3f}" if gain else "")
-        bright = (value - low) / (high - low) > 0.6
+        gain = difference(ours[grid.arms[grid.xs[column], grid.ys[row]]], metric)
+        told = f"{shown:.3f}" + (f"\n{gain['value']:+.3f}" if gain else "")
+        bright = (shown - low) / (high - low) > 0.6
         axes.text(column, row, told, ha="center", va="center", fontsize=8, color="black" if bright else "white")
-    frame = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * 0.47 + best[::-1]
+    top = best([ours[label] for label in grid.arms.values() if label in ours], metric)
+    if not top:
+        axes.set_title("no arm clearly better\nthan the baseline")
+        return
+    x, y = next(pair for pair, label in grid.arms.items() if label == top)
+    frame = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * 0.47 + (grid.xs.index(x), grid.ys.index(y))
     axes.plot(*frame.T, color="#D55E00", linewidth=2.5)
-    axes.set_title(_told(grid, ours, best, values[best], metric))
-
-
-def _told(grid: Grid, ours: Mapping[str, Entry], best: Sequence[Any], value: float, metric: str) -> str:
-    """The best pair, and by how much it differs from the baseline."""
-    x, y = grid.xs[best[1]], grid.ys[best[0]]
-    gain = _difference(ours[grid.arms[x, y]], metric)
-    told = f"best {grid.y} {format_value(y)}, {grid.x} {format_value(x)}: {value:.3f}"
-    if not gain:
-        return told
-    low, high = gain["interval"] or (None, None)
-    return (
-        f"{told}\n{gain['value']:+.3f}" + ("" if low is None else f" [{low:+.2f}, {high:+.2f}]") + " from the baseline"
+    gain = difference(ours[top], metric)
+    axes.set_title(
+        f"best {grid.y} {format_value(y)}, {grid.x} {format_value(x)}: {value(ours[top], metric):.3f}\n"
+        f"{gain['value']:+.3f} [{gain['interval'][0]:+.2f}, {gain['interval'][1]:+.2f}] from the baseline"
     )
-
-
-def _value(entry: Entry, metric: str) -> float:
-    found = entry["metrics"].get(metric)
-    found = found["mean"] if isinstance(found, Mapping) else found
-    return np.nan if found is None else float(found)
-
-
-def _difference(entry: Entry, metric: str) -> Mapping[str, Any]:
-    versus = entry["versus_baseline"]
-    return (versus["difference"].get(metric) or {}) if versus else {}

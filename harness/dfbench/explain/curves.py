@@ -9,7 +9,10 @@ from typing import Any
 import pandas as pd
 
 from dfbench.explain.curves_figure import draw
+from dfbench.labels import in_full, short_labels, title
 from dfbench.names import file_name
+from dfbench.nauc import AREAS
+from dfbench.recordcurves import gaps, vanished, without_curve
 from dfbench.store import write_text
 
 METRICS = ("accuracy", "f1_macro")
@@ -17,7 +20,6 @@ MOST_ARMS = 7
 """Detectors in one figure: more lines than colours cannot be told apart."""
 
 _PLACE = ("model", "train_data", "data", "split", "attack", "name", "corruption")
-_AREAS = ("nauc", "nauc_seed")
 
 Curve = Mapping[str, Any]
 
@@ -36,7 +38,11 @@ def explain(record: Mapping[str, Any], out: Path, notes: list[str]) -> list[Path
     Raises:
         MissingDependency: matplotlib is not installed.
     """
-    curves = record["curves"]
+    curves, cells = record["curves"], record["cells"]
+    failed = vanished(record, cells, curves)
+    notes += [f"curves: none of any defense over {names}, where cells failed" for names in failed]
+    if failed and not curves:
+        return []
     if not curves:
         notes.append('no curves: the run has no attack at two eps or more (--attack "fgsm(eps=[0.001, 0.005])")')
         return []
@@ -47,10 +53,20 @@ def explain(record: Mapping[str, Any], out: Path, notes: list[str]) -> list[Path
         notes.append(f"curves: the figures show the first {MOST_ARMS} defenses only, curves.csv all of them")
     written = []
     for name, members in zip(_names(list(groups)), groups.values(), strict=True):
-        arms = list(dict.fromkeys(curve["defense"] for curve in members))
-        shown = [curve for curve in members if curve["defense"] in arms[:MOST_ARMS]]
+        arms = dict.fromkeys(curve["defense"] for curve in members)
+        absent = [defense for defense in without_curve(cells, members) if defense not in arms]
+        short = short_labels([*arms, *absent])
+        missing = list(gaps(cells, members, METRICS, short))
+        notes += [f"curves: {told}" for told in missing]
+        metrics = [metric for metric in METRICS if any(metric in curve["nauc"] for curve in members)]
+        if not metrics:
+            notes.append(f"curves: no figure of {name}: no defense has {' or '.join(map(title, METRICS))} at every eps")
+            continue
         written.append(out / f"curves--{file_name(name)}.png")
-        draw(written[-1], shown, METRICS, floors(record, members[0]))
+        drawn = {arm: short[arm] for arm in list(arms)[:MOST_ARMS]}
+        told = [*missing, *in_full(drawn | {arm: short[arm] for arm in absent})]
+        several = bool(record["over_seeds"])
+        draw(written[-1], members, drawn, metrics, floors(record, members[0]), told, several=several)
     for file, rows in (("curves.csv", _points(curves)), ("curves-areas.csv", _areas(curves))):
         written.append(out / file)
         write_text(written[-1], pd.DataFrame(rows).to_csv(index=False, float_format="%.6g"))
@@ -103,7 +119,7 @@ def _areas(curves: Sequence[Curve]) -> Iterator[dict[str, Any]]:
     for curve in curves:
         for metric in curve["nauc"]:
             row = {**_told(curve), "grid": " ".join(f"{eps:.6g}" for eps in curve["eps"]), "metric": metric}
-            for area in _AREAS:
+            for area in AREAS:
                 row |= _numbers(area, curve[area].get(metric))
                 versus = curve["versus_baseline"]
                 row |= _numbers(f"{area}_difference", versus[area].get(metric) if versus else None)

@@ -48,7 +48,7 @@ def sample_record(
     scenarios: Sequence[tuple[str, str, str]] = _SCENARIOS,
     defenses: Sequence[str] = ("none", "dual"),
     videos: bool = False,
-    fail: Sequence[tuple[str, str]] = (),
+    fail: Sequence[tuple[Any, ...]] = (),
     cam: bool = False,
 ) -> dict[str, Any]:
     """A record in the newest layout with random numbers that fit together, the same for the same arguments.
@@ -61,7 +61,7 @@ def sample_record(
         scenarios: name, attack and corruption of each; an attack at several eps (:data:`SWEEP`) fills ``curves``.
         defenses: labels; the first is the baseline.
         videos: whether samples are frames of videos.
-        fail: scenario and defense of cells that failed, in every training.
+        fail: scenario and defense of cells that failed in every training; with a seed, in that one alone.
         cam: whether attention was measured, in the scenarios that change the images.
     """
     rng = np.random.default_rng(0)
@@ -69,7 +69,8 @@ def sample_record(
     for seed, data, scenario in product(seeds, ("here", "there"), scenarios):
         base = None
         for defense in defenses:
-            cell = _cell(rng, seed, data, scenario, defense, videos=videos, failed=(scenario[0], defense) in fail)
+            failed = (scenario[0], defense) in fail or (scenario[0], defense, seed) in fail
+            cell = _cell(rng, seed, data, scenario, defense, videos=videos, failed=failed)
             if cam and scenario[1:] != ("none", "none") and cell["status"] == "ok":
                 _look(rng, cell)
             _compare(cell, base)
@@ -99,7 +100,7 @@ def sample_record(
         "intervals": {"level": 0.95, "method": "percentile bootstrap, clustered by video", "replicates": 1000},
         "warnings": ["here into there: a warning | with <marks> & *stars*"],
         "cells": cells,
-        "over_seeds": list(_over_seeds(cells, seeds)) if len(seeds) > 1 else [],
+        "over_seeds": list(_over_seeds(cells)) if len(seeds) > 1 else [],
         "curves": _curves(cells, defenses[0]),
     }
 
@@ -245,16 +246,16 @@ _SHARED = (
 )  # fmt: skip
 
 
-def _over_seeds(cells: Sequence[dict[str, Any]], seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
+def _over_seeds(cells: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     keys = dict.fromkeys(tuple(cell[name] for name in _SHARED) for cell in cells if cell["status"] == "ok")
     for key in keys:
-        ours = [cell for cell in cells if tuple(cell[name] for name in _SHARED) == key]
+        ours = [cell for cell in cells if cell["status"] == "ok" and tuple(cell[name] for name in _SHARED) == key]
         videos = [cell["video"] for cell in ours if cell["video"]]
         shares = [cell["attack_success"]["value"] for cell in ours if cell["attack_success"]]
         yield {
             **dict(zip(_SHARED, key, strict=True)),
             **_together(ours),
-            "seeds": list(seeds),
+            "seeds": [cell["seed"] for cell in ours],
             "attack_success": _mean(shares) if shares else None,
             "video": _together(videos) if videos else None,
         }
@@ -264,6 +265,8 @@ def _together(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The metrics of several trainings as mean and standard deviation, and their mean difference."""
     first = measured[0]
     versus = first["versus_baseline"]
+    if not all(one["versus_baseline"] for one in measured):
+        versus = None
     if versus:
         gains = {
             name: float(np.mean([one["versus_baseline"]["difference"][name]["value"] for one in measured]))
@@ -279,5 +282,5 @@ def _together(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _mean(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
+def _mean(values: Sequence[float]) -> dict[str, float | None]:
+    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None}

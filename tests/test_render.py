@@ -315,7 +315,7 @@ def test_a_mistake_is_told_in_one_line(dfbench: Cli, arguments: list[object], me
 def test_a_table_with_nothing_to_show_says_so(dfbench: Cli, tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(json.dumps(sample_record(scenarios=[("clean", "none", "none")])))
     code, _, err = dfbench("table", tmp_path, "--table", "survival")
-    assert (code, err) == (0, "survival: nothing to show, the run has none of it\n")
+    assert (code, err) == (0, "table survival: nothing to show; it needs an attack that is followed by a corruption\n")
 
 
 def test_the_command_needs_no_torch() -> None:

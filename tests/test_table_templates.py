@@ -312,6 +312,13 @@ def test_defenses_are_called_by_what_tells_them_apart(labels: list[str], short: 
     assert list(short_labels(labels).values()) == short
 
 
+def test_where_few_parameters_vary_the_defaults_are_told_too() -> None:
+    labels = ["none", "pim", "pim(r=1.0)", "pim(alpha=1.0, epochs=3)"]
+    values = {label: [{"alpha": 0.5, "r": 0.05, "epochs": 5}] for label in labels}
+    assert list(short_labels(labels[:3], values).values()) == ["none", "pim(r=0.05)", "pim(r=1.0)"]
+    assert list(short_labels(labels, values).values()) == ["none", "pim", "pim(r=1.0)", "pim(alpha=1.0, epochs=3)"]
+
+
 def test_a_shortened_defense_is_told_in_full_in_the_notes_and_to_programs() -> None:
     record = sample_record(defenses=["none(epochs=4)", "dual(tv=0.1)"])
     table = first("scenarios(metrics=auc)", record)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from dfbench.errors import UsageError
-from dfbench.grammar import Expr, format_expr, parse_sum
+from dfbench.grammar import format_expr, parse_sum
 
 TITLES = {
     "accuracy": "accuracy",
@@ -26,29 +27,69 @@ def title(metric: str) -> str:
     return TITLES.get(metric, metric)
 
 
-def short_labels(labels: Iterable[str]) -> dict[str, str]:
+Values = Mapping[str, Sequence[Mapping[str, Any]]]
+"""By a defense's label, for each part of its sum all its parameters, those of the recipe with the first part's."""
+
+FEW = 2
+"""Parameters that vary, up to which every label tells all of them, those at their defaults too."""
+
+
+def values_of(record: Mapping[str, Any]) -> Values:
+    """The parameters of the defenses of a record."""
+    return {
+        plan["label"]: [
+            {**(plan["recipe"] if number == 0 else {}), **part["params"]}
+            for number, part in enumerate(plan["objectives"])
+        ]
+        for plan in record["config"].get("defenses", ())
+    }
+
+
+def short_labels(labels: Iterable[str], values: Values | None = None) -> dict[str, str]:
     """Each label without the parameters that it shares with every other of the same name.
 
     ``none(epochs=4)`` alone becomes ``none``; ``dual(tv=0, epochs=2)`` beside ``dual(epochs=2)``, ``dual(tv=0)``.
     Labels that do not read as defenses, as a foreign record may have them, stay as they are.
+
+    Args:
+        labels: of the defenses that stand side by side.
+        values: their parameters. Where only few vary, each label then tells them all: ``pim(alpha=0.5, r=0.05)``
+            beside ``pim(alpha=0.5, r=0.1)``, although the former are the defaults.
     """
     labels = list(labels)
     try:
         sums = {label: parse_sum(label) for label in labels}
     except UsageError:
         return {label: label for label in labels}
-    return {
-        label: "+".join(_short(sums.values(), parts, i) for i in range(len(parts))) for label, parts in sums.items()
-    }
+    names = {label: [part.name for part in parts] for label, parts in sums.items()}
+    short = {}
+    for label, parts in sums.items():
+        alike = [other for other in labels if names[other] == names[label]]
+        told = [
+            format_expr(part.name, _told(label, i, {other: sums[other][i].params for other in alike}, values or {}))
+            for i, part in enumerate(parts)
+        ]
+        short[label] = "+".join(told)
+    return short
 
 
-def _short(sums: Iterable[list[Expr]], parts: list[Expr], i: int) -> str:
-    """Part ``i`` of a sum, beside the same part of the other sums of the same components."""
-    names = [part.name for part in parts]
-    alike = [other[i].params for other in sums if [part.name for part in other] == names]
-    own = parts[i].params
-    told = {key: value for key, value in own.items() if any(key not in p or p[key] != value for p in alike)}
-    return format_expr(parts[i].name, told)
+def _told(label: str, i: int, given: Mapping[str, Mapping[str, Any]], values: Values) -> dict[str, Any]:
+    """What the short label tells of part ``i``.
+
+    Args:
+        label: the label.
+        i: the part of its sum.
+        given: what the labels of the same components tell of this part.
+        values: as for :func:`short_labels`.
+    """
+    own = given[label]
+    varied = [
+        key
+        for key in dict.fromkeys(key for params in given.values() for key in params)
+        if any(params.get(key) != own.get(key) for params in given.values())
+    ]
+    known = values[label][i] if label in values and len(varied) <= FEW else {}
+    return {key: value for key, value in {**known, **own}.items() if key in varied}
 
 
 def in_full(short: dict[str, str]) -> tuple[str, ...]:

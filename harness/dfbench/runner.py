@@ -150,7 +150,10 @@ class Runner:
         self.corruptions = {s.corruption_label: self._build_corruption(s.corruption) for s in config.scenarios}
         self.weights: dict[str, dict[str, str]] = {}
         self.attackers: list[Attacker] = []
-        self.short = short_labels(plan.label for plan in _trained(config.defenses))
+        trained = _trained(config.defenses)
+        self.short = short_labels(
+            (plan.label for plan in trained), {p.label: [one.params for one in p.components] for p in trained}
+        )
         self._rehearsed: set[str] = set()
         self._looks: dict[tuple[Arm, str], Attention] = {}
         self._checkpoints: dict[Arm, Path] = {}

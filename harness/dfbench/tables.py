@@ -163,7 +163,7 @@ def without_tables(
     for (name, tables), template in zip(named, asked, strict=False):
         if not tables:
             needs = registry.component("table", template).load().needs
-            told.append(f"table {name}: nothing to show" + (f", the run has not {needs}" if needs else ""))
+            told.append(f"table {name}: nothing to show" + (f"; it needs {needs}" if needs else ""))
     return told
 
 

@@ -7,14 +7,15 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
-from dfbench.labels import in_full, short_labels
+from dfbench.labels import in_full
 from dfbench.recordcells import difference
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, number, signed
 from dfbench_tables.reading import Group, cautions, failed, groups, interval_note, origin, seed_notes
-from dfbench_tables.results import SCENARIO, scenario
 
 PEARSON, IINC, IOU = "CAM Pearson", "IINC, lower is better", "top-10 IoU"
+
+_LABELS = (Column("scenario", "scenario"), Column("defense", "defense"))
 
 COLUMNS = (
     ("cam_pearson", PEARSON, "clean map", "Pearson"),
@@ -64,6 +65,8 @@ class Attention(TableTemplate):
     where the run did not measure attention (``--cam``).
     """
 
+    needs = "attention under attack (--cam, in a file: cam = true)"
+
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
         return [_table(group) for group in groups(record) if any(map(_measured, group.entries))]
 
@@ -87,14 +90,14 @@ def _table(group: Group) -> Table:
     ]
     facts = {"metric": "cam_pearson", "quantity": "difference from baseline"}
     columns.insert(_DIFFERENCE, Column("- baseline [95%]", group=PEARSON, facts=facts, brief="gain"))
-    short = short_labels(group.defenses)
+    short = group.short
     sections = tuple(
         tuple(_row(entry, short) for entry in rows) for _, rows in groupby(entries, lambda entry: entry["scenario"])
     )
     counted = next(entry["n"] for entry in entries if _measured(entry))
     table = Table(
         group.name,
-        (*SCENARIO, *columns),
+        (*_LABELS, *columns),
         sections,
         (f"{origin(group)}, n = {counted}. {_CAPTION}", *cautions(group)),
         (
@@ -106,14 +109,14 @@ def _table(group: Group) -> Table:
         group.about(),
         part="Attention under attack",
     )
-    place = len(SCENARIO) + _DIFFERENCE
+    place = len(_LABELS) + _DIFFERENCE
     compared = any(row[place] != EMPTY for row in table.rows)  # without a defended arm there is nothing to compare
     return table if compared else table.take([i for i in range(len(table.columns)) if i != place])
 
 
 def _row(entry: Mapping[str, Any], short: Mapping[str, str]) -> Row:
-    labels = scenario(entry)
-    labels[-1] = Entry(short[entry["defense"]], name=entry["defense"])
+    named = entry["scenario"] + (f" ({entry['note']})" if entry["note"] else "")
+    labels = (Entry(named), Entry(short[entry["defense"]], name=entry["defense"]))
     if failed(entry):
         return (*labels, FAILED, *[EMPTY] * len(COLUMNS))
     numbers = [number(entry, metric, interval=metric == "cam_pearson") for metric, *_ in COLUMNS]

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
-from dfbench.labels import in_full, short_labels
+from dfbench.labels import in_full
 from dfbench.recordcells import value
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, number
@@ -43,7 +43,7 @@ class Confusion(TableTemplate):
 
 def _table(group: Group, name: str) -> Table:
     over = bool(group.record["over_seeds"])
-    short = short_labels(group.defenses)
+    short = group.short
     suffix = " ± SD" if over else ""
     columns = (
         Column("scenario", "scenario"),

@@ -34,6 +34,8 @@ class Ablation(TableTemplate):
         defense: the objectives' names, e.g. ``dual+pim``; empty: of every defense that has both parameters.
     """
 
+    needs = "arms of a defense with two parameters varied, as pim(alpha=[0.5, 1], r=[0.1, 0.2])"
+
     def __init__(self, x: str = "", y: str = "", metric: str = "auc", scenario: str = "", defense: str = "") -> None:
         if "," in metric:
             raise UsageError(f"the grid shows one metric, not {metric!r}: ask for a grid for each")

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
-from dfbench.labels import title
+from dfbench.labels import in_full, title
 from dfbench.tables import Column, Entry, Table
 from dfbench_tables.entries import number
 from dfbench_tables.reading import cautions, groups
@@ -24,6 +24,8 @@ class Manipulations(TableTemplate):
     Empty where the data set has one kind of fakes only.
     """
 
+    needs = "fakes of several manipulations"
+
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
         several = bool(record["over_seeds"])
         columns = (
@@ -38,11 +40,11 @@ class Manipulations(TableTemplate):
         )
         tables = []
         for group in groups({**record, "over_seeds": []}):
-            sections = []
+            sections, short = [], group.short
             for _, cells in groupby(group.entries, lambda cell: cell["scenario"]):
                 rows = [
                     (
-                        *scenario(cell),
+                        *scenario(cell, short),
                         *([Entry(str(cell["seed"]))] if several else []),
                         Entry(name or "unnamed"),
                         Entry(str(part["n"]), value=part["n"]),
@@ -61,7 +63,7 @@ class Manipulations(TableTemplate):
                 about = {**group.about(), "level": unit}
                 tables.append(
                     Table(
-                        group.name, columns, tuple(sections), captions, about=about,
+                        group.name, columns, tuple(sections), captions, in_full(short), about,
                         part="By manipulation", aside="each manipulation by itself",
                     )
                 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.grammar import format_value
-from dfbench.labels import in_full, short_labels, title
+from dfbench.labels import in_full, short_labels, title, values_of
 from dfbench.nauc import AREAS
 from dfbench.recordcurves import gaps, shared_seeds, vanished, without_curve
 from dfbench.tables import Column, Entry, Row, Table
@@ -39,6 +39,8 @@ class Nauc(TableTemplate):
     where no attack was swept.
     """
 
+    needs = 'an attack at two eps above 0 (--attack "fgsm(eps=[0.001, 0.005])"), in a record of schema 3'
+
     def __init__(self, metrics: str = "accuracy,f1_macro") -> None:
         self.metrics = metrics_of(metrics, "the table of areas", "nauc(metrics=accuracy)")
 
@@ -56,7 +58,7 @@ class Nauc(TableTemplate):
             rows.setdefault(key, []).append(curve)
         cells = group.record["cells"]
         absent = [defense for members in rows.values() for defense in without_curve(cells, members)]
-        short = short_labels(dict.fromkeys([*defenses, *absent]))
+        short = short_labels(dict.fromkeys([*defenses, *absent]), values_of(group.record))
         over = bool(group.record["over_seeds"])
         columns = [Column(name, name) for name in ("attack", "corruption", "eps", "metric")]
         for area in AREAS:

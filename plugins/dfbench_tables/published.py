@@ -8,7 +8,7 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.grammar import format_value, parse
-from dfbench.labels import in_full, short_labels, title
+from dfbench.labels import in_full, title
 from dfbench.recordcurves import gaps, shared_seeds
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, area, number
@@ -44,7 +44,7 @@ class PublishedNumbers(TableTemplate):
         return tables
 
     def _numbers(self, group: Group, data: str) -> Table:
-        roles, short = _roles(group), short_labels(group.defenses)
+        roles, short = _roles(group), group.short
         columns = [
             Column("scenario", "published"),
             Column("metric", "metric"),

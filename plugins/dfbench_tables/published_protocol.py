@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dfbench.grammar import format_expr, format_value
-from dfbench.labels import short_labels
 from dfbench.tables import Column, Entry, Table
 from dfbench_tables.published_file import Published
 from dfbench_tables.published_match import attacks_of
@@ -67,7 +66,7 @@ def _known(label: str, published: str) -> str:
 def _recipe(group: Group, name: str) -> str:
     """A value of the training recipe, by arm where they differ."""
     found: dict[str, list[str]] = {}
-    short = short_labels(group.defenses)
+    short = group.short
     for entry in group.record["training"]:
         ours = (entry["model"], entry["data"]) == (group.model, group.train_data) and entry["defense"] in short
         if ours and name in entry["recipe"]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dfbench.grammar import format_value
-from dfbench.labels import short_labels
+from dfbench.labels import short_labels, values_of
 from dfbench.recordcells import by_video, value
 
 Entry = Mapping[str, Any]
@@ -54,6 +54,11 @@ class Group:
     def defenses(self) -> list[str]:
         """The defenses, in the record's order."""
         return list(dict.fromkeys(entry["defense"] for entry in self.entries))
+
+    @property
+    def short(self) -> dict[str, str]:
+        """Short names of the defenses."""
+        return short_labels(self.defenses, values_of(self.record))
 
     @property
     def curves(self) -> list[Entry]:
@@ -132,7 +137,7 @@ def cautions(group: Group) -> tuple[str, ...]:
 def unequal(group: Group) -> tuple[str, ...]:
     """A sentence on everything but the objectives in which arms were trained unlike the baseline; none where nothing
     is."""
-    short = short_labels(group.defenses)
+    short = group.short
     found: dict[str, dict[str, None]] = {}
     for entry in group.record["training"]:
         place = (entry["model"], entry["data"]) == (group.model, group.train_data)

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
-from dfbench.labels import title
+from dfbench.labels import in_full, title
 from dfbench.recordcells import difference
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, number, signed
@@ -48,10 +48,11 @@ class Results(TableTemplate):
         return tables
 
 
-def scenario(entry: Mapping[str, Any]) -> list[Entry]:
+def scenario(entry: Mapping[str, Any], short: Mapping[str, str]) -> list[Entry]:
     """The labels of a row: attack (with what a reader must know of it), corruption and defense."""
     attack = entry["attack"] + (f" ({entry['note']})" if entry["note"] else "")
-    return [Entry(attack), Entry(entry["corruption_column"]), Entry(entry["defense"])]
+    defense = entry["defense"]
+    return [Entry(attack), Entry(entry["corruption_column"]), Entry(short[defense], name=defense)]
 
 
 def _table(group: Group, name: str) -> Table:
@@ -68,17 +69,25 @@ def _table(group: Group, name: str) -> Table:
     gain = Column(
         "AUC - baseline [95%]", facts={"metric": "auc", "quantity": "difference from baseline"}, brief="AUC gain"
     )
-    sections = [tuple(map(_row, rows)) for _, rows in groupby(group.entries, lambda entry: entry["scenario"])]
+    short = group.short
+    sections = [
+        tuple(_row(row, short) for row in rows) for _, rows in groupby(group.entries, lambda entry: entry["scenario"])
+    ]
     note = interval_note(group.record, "differences are paired, and bold where the interval excludes 0")
     table = Table(
-        name, (*SCENARIO, *columns, gain), tuple(sections), captions(group), (note, *seed_notes(group)), group.about()
+        name,
+        (*SCENARIO, *columns, gain),
+        tuple(sections),
+        captions(group),
+        (*in_full(short), note, *seed_notes(group)),
+        group.about(),
     )
     compared = any(row[-1] != EMPTY for row in table.rows)  # without a defended arm there is nothing to compare
     return table if compared else table.take(range(len(table.columns) - 1))
 
 
-def _row(entry: Mapping[str, Any]) -> Row:
+def _row(entry: Mapping[str, Any], short: Mapping[str, str]) -> Row:
     if failed(entry):
-        return (*scenario(entry), Entry("failed"), *[EMPTY] * len(COLUMNS))
+        return (*scenario(entry, short), Entry("failed"), *[EMPTY] * len(COLUMNS))
     numbers = [number(entry, metric, interval=interval) for metric, interval in COLUMNS]
-    return (*scenario(entry), *numbers, signed(difference(entry, "auc"), entry["n"], mark=True) or EMPTY)
+    return (*scenario(entry, short), *numbers, signed(difference(entry, "auc"), entry["n"], mark=True) or EMPTY)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dfbench.contracts import TableTemplate
 from dfbench.errors import UsageError
-from dfbench.labels import in_full, short_labels, title
+from dfbench.labels import in_full, title
 from dfbench.recordcells import difference, excludes_0, value
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.asked import check_measured, metrics_of, upwards
@@ -44,7 +44,7 @@ class Scenarios(TableTemplate):
 
     def _table(self, group: Group) -> Table:
         compared = [d for d in group.defenses if any(difference(e, m) for e in _of(group, d) for m in self.metrics)]
-        short = short_labels(group.defenses)
+        short = group.short
         columns = [Column("scenario", "scenario")]
         for metric in self.metrics:
             heading = title(metric) + (" ± SD" if group.record["over_seeds"] else "")

@@ -9,7 +9,7 @@ from typing import Any
 from dfbench.contracts import TableTemplate
 from dfbench.errors import UsageError
 from dfbench.grammar import format_value, parse
-from dfbench.labels import in_full, short_labels
+from dfbench.labels import in_full
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, single
 from dfbench_tables.reading import Group, cautions, failed, groups, interval_note, origin, seed_notes
@@ -32,6 +32,8 @@ class Survival(TableTemplate):
     Samples are counted, never videos. Empty where the run has no attack.
     """
 
+    needs = "an attack that is followed by a corruption"
+
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
         return [_table(group) for group in groups(record) if any(entry["attack"] != NO for entry in group.entries)]
 
@@ -48,7 +50,7 @@ def _table(group: Group) -> Table:
     for name in corruptions:
         columns.append(Column(heading, group=headings[name], facts=_facts("attack success", name), brief="success"))
         columns.append(Column("retained", group=headings[name], facts=_facts("share retained", name)))
-    short = short_labels(group.defenses)
+    short = group.short
     cells: dict[tuple[str, str, str], dict[str, Mapping[str, Any]]] = {}
     for entry in attacked:
         cells.setdefault((entry["attack"], entry["note"], entry["defense"]), {})[entry["corruption"]] = entry

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from dfbench.explain.curves_figure import draw
-from dfbench.labels import in_full, short_labels, title
+from dfbench.labels import in_full, short_labels, title, values_of
 from dfbench.names import file_name
 from dfbench.nauc import AREAS
 from dfbench.recordcurves import gaps, vanished, without_curve
@@ -44,7 +44,10 @@ def explain(record: Mapping[str, Any], out: Path, notes: list[str]) -> list[Path
     if failed and not curves:
         return []
     if not curves:
-        notes.append('no curves: the run has no attack at two eps or more (--attack "fgsm(eps=[0.001, 0.005])")')
+        notes.append(
+            'no curves: they need an attack at two eps or more (--attack "fgsm(eps=[0.001, 0.005])"), in a record of '
+            "schema 3: run an older one again"
+        )
         return []
     groups: dict[tuple[Any, ...], list[Curve]] = {}
     for curve in curves:
@@ -55,7 +58,7 @@ def explain(record: Mapping[str, Any], out: Path, notes: list[str]) -> list[Path
     for name, members in zip(_names(list(groups)), groups.values(), strict=True):
         arms = dict.fromkeys(curve["defense"] for curve in members)
         absent = [defense for defense in without_curve(cells, members) if defense not in arms]
-        short = short_labels([*arms, *absent])
+        short = short_labels([*arms, *absent], values_of(record))
         missing = list(gaps(cells, members, METRICS, short))
         notes += [f"curves: {told}" for told in missing]
         metrics = [metric for metric in METRICS if any(metric in curve["nauc"] for curve in members)]

@@ -30,7 +30,7 @@ def rehearse(
     Raises:
         UsageError: a site, a frozen part or a combination of objectives that does not exist or does not work; a
             ``patience`` without validation.
-        DfbenchError: whatever else the objectives refuse.
+        Exception: whatever else goes wrong in the objectives.
     """
     recipe = plan.recipe
     if recipe.patience and not validated:

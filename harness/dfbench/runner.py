@@ -18,7 +18,7 @@ from dfbench import checkpoint
 from dfbench.attention import Attention, require_cam_layer
 from dfbench.config import DefensePlan, RunConfig, Scenario
 from dfbench.contracts import Attack, Corruption, LearnedAttack, Progress, Weights
-from dfbench.errors import ContractError, DfbenchError, StorageError
+from dfbench.errors import ContractError, DfbenchError, StorageError, UsageError
 from dfbench.evaluate import Scene, fit_attack, forget, load_cell, save_cell, score_cells
 from dfbench.keys import core_version, digest, file_sha256
 from dfbench.labels import short_labels
@@ -205,13 +205,14 @@ class Runner:
                     continue
                 label = component.label
                 fresh[label] = fresh.get(label) or self._fresh_model(component)
-                rehearse(
-                    fresh[label],
-                    plan,
-                    shape=self.data.training.split("train").pixels(0).shape[:2],
-                    validated="val" in self.data.counts[self.config.data.label],
-                    device=self.device,
-                )
+                shape = self.data.training.split("train").pixels(0).shape[:2]
+                validated = "val" in self.data.counts[self.config.data.label]
+                try:
+                    rehearse(fresh[label], plan, shape=shape, validated=validated, device=self.device)
+                except UsageError:
+                    raise
+                except Exception:
+                    continue  # no mistake of the user: the training will tell, and costs its own arm alone
         self._rehearsed.update(plan.label for plan in plans)
 
     @staticmethod
@@ -366,7 +367,8 @@ class Runner:
     def _company(self, cell: Cell) -> str:
         """Cells of one company are scored together: those of one attack, and of all that begin at the clean images."""
         attack = self.attacks[cell.scenario.attack_label]
-        return "" if attack is not None and attack.starts_clean else cell.scenario.attack_label
+        shares = attack is not None and attack.starts_clean and not isinstance(attack, LearnedAttack)
+        return "" if shares else cell.scenario.attack_label
 
     def _score(self, model: nn.Module, cells: list[Cell]) -> None:
         """Score cells together: fit their attack where it learns, then one evaluated data set after the other."""

@@ -118,7 +118,7 @@ def test_cells_of_other_samples_are_not_compared(metrics: list[Component]) -> No
         measure(metrics, [frames, frames.iloc[::-1].reset_index(drop=True)])
 
 
-@pytest.mark.parametrize("name", ["mini-demo", "dual", "dual-ablation"])
+@pytest.mark.parametrize("name", ["mini-demo", "dual", "dual-ablation", "gradient-regularization"])
 def test_an_accepted_result_follows_from_the_scores_that_lie_beside_it(name: str) -> None:
     registry = load_registry()
     everything = [registry.component("metric", spec.name) for spec in registry.specs("metric")]

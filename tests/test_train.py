@@ -158,6 +158,7 @@ def test_a_training_interrupted_after_any_epoch_ends_in_the_same_weights(
         assert torch.equal(tensor, outcome["artefacts"]["attacker"][name])
 
 
+@pytest.mark.slow
 def test_a_training_killed_from_outside_ends_in_the_same_weights(faces: Path, tmp_path: Path) -> None:
     """Really killed, with a signal that no program can catch; run again; compared with one that was left alone."""
 

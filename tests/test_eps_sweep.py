@@ -343,3 +343,21 @@ def test_a_row_of_its_own_is_no_point_of_a_named_sweep(dfbench: Cli, faces: Path
     assert code == 0, err
     (curve,) = load_record(tmp_path / "out")["curves"]
     assert (curve["name"], curve["eps"]) == ("FGSM", [0.0, 0.001, 0.005])
+
+
+def test_a_defense_that_breaks_costs_its_own_arm_alone(
+    dfbench: Cli, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dfbench_defenses.pim import PIM
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("broken on purpose")
+
+    monkeypatch.setattr(PIM, "losses", broken)
+    arguments = ["--model", TINY, "--data", f'folder(path="{faces}", size=64)', "--cache", tmp_path / "cache"]
+    defenses = ["--defense", "none(epochs=1)", "--defense", "pim(epochs=1)"]
+    code, _, _ = dfbench("run", *arguments, *defenses, "--out", tmp_path / "out")
+    assert code == 5
+    base, ours = load_record(tmp_path / "out")["cells"]
+    assert base["status"] == "ok"
+    assert (ours["status"], "broken on purpose" in ours["reason"]) == ("failed", True)

@@ -204,6 +204,23 @@ class Attack(ABC):
     fingerprint: str = ""
     """SHA-256 of whatever was loaded from outside and decides the result, e.g. a transferred attacker's file."""
 
+    through: str = ""
+    """The corruption that it takes its gradients through, as written in tables; empty: it does not look at any."""
+
+    worst_case: bool = False
+    """Whether it leaves a sample alone as soon as that is wrong, so that the score of its images says whether a sample
+    withstood it and nothing more. Its scores have a column and metrics of their own (``worst_score``)."""
+
+    facts: Mapping[str, Sequence[Any]]
+    """By column, what the latest call tells of each sample (B,), e.g. at which step it broke; kept beside the scores.
+    Set it in the call; an attack with nothing to tell has no such attribute."""
+
+    @property
+    def iterative(self) -> bool:
+        """Whether it takes many gradient steps, and so claims to come near the strongest perturbation within eps: the
+        checks of a verdict hold it to that."""
+        return False
+
     @property
     def starts_clean(self) -> bool:
         """Whether it takes its first gradient at the clean images: such attacks run together, and share gradients that
@@ -283,6 +300,22 @@ class Defense:
 
     clean_weight: float = 1.0
     """Weight of the loop's clean loss. The product over composed objectives is used."""
+
+    differentiable: bool = True
+    """Whether the gradient of what :meth:`deployed` gives is that of its function. One that rounds, encodes or
+    thresholds says False; the checks of a verdict find the missing declaration."""
+
+    stochastic: bool = False
+    """Whether the detector, as deployed, answers differently to the same image; then attacks must average over its
+    answers (``eot``). The checks of a verdict find the missing declaration."""
+
+    def deployed(self, model: nn.Module) -> nn.Module:
+        """The trained detector as it is used and attacked, by default as it is.
+
+        For a defense that also acts at inference, such as a transformation of the input
+        (:class:`~dfbench.deployment.Guarded`). Called once, after the weights are loaded.
+        """
+        return model
 
     def passes(self) -> tuple[float, float]:
         """Forward and backward passes through the detector per image that this objective adds, for ``--dry-run``."""

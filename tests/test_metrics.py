@@ -17,6 +17,7 @@ from dfbench_metrics import rows
 from dfbench_metrics.plugin import dfbench_metrics
 
 SPECS = {spec.name: spec for spec in dfbench_metrics() if spec.columns == ("label", "score")}
+OTHERS = {s.name: s for s in dfbench_metrics() if s.columns[0] == "label" and s.columns[1] != "score"}
 
 
 def load(name):
@@ -47,8 +48,22 @@ def called(score):
     return (score >= 0.5).astype(int)
 
 
+def calibration_error(y, score, weight):
+    """ECE by its definition, bin by bin, of samples that stand there as often as they weigh."""
+    y, score = np.repeat(y, weight), np.repeat(score, weight)
+    confidence, right = np.maximum(score, 1 - score), called(score) == y
+    total = 0.0
+    for m in range(1, 16):
+        inside = (confidence > (m - 1) / 15) & (confidence <= m / 15)
+        if inside.any():
+            total += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    return total
+
+
 ORACLES = {
     "accuracy": lambda y, s, w: sk.accuracy_score(y, called(s), sample_weight=w),
+    "accuracy_fake": lambda y, s, w: sk.recall_score(y, called(s), sample_weight=w, pos_label=1),
+    "accuracy_real": lambda y, s, w: sk.recall_score(y, called(s), sample_weight=w, pos_label=0),
     "balanced_accuracy": lambda y, s, w: sk.balanced_accuracy_score(y, called(s), sample_weight=w),
     "f1_macro": lambda y, s, w: sk.f1_score(y, called(s), sample_weight=w, average="macro"),
     "f1_fake": lambda y, s, w: sk.f1_score(y, called(s), sample_weight=w, pos_label=1),
@@ -61,6 +76,7 @@ ORACLES = {
     "ap": lambda y, s, w: sk.average_precision_score(y, s, sample_weight=w),
     "eer": eer,
     "tpr_at_fpr_1pct": tpr_at_one_percent,
+    "ece": calibration_error,
     "always_fake_accuracy": lambda y, s, w: sk.accuracy_score(y, np.ones_like(y), sample_weight=w),
     "always_real_accuracy": lambda y, s, w: sk.accuracy_score(y, np.zeros_like(y), sample_weight=w),
     "n": lambda y, s, w: w.sum(),
@@ -182,9 +198,66 @@ def test_shapes_that_do_not_belong_together_are_refused():
 
 def test_directions():
     directions = {name: spec.higher_is_better for name, spec in SPECS.items()}
-    assert [name for name, up in directions.items() if up is False] == ["eer"]
+    assert [name for name, up in directions.items() if up is False] == ["eer", "ece"]
     floors_and_counts = {"always_fake_accuracy", "always_real_accuracy", "tp", "fp", "tn", "fn", "n"}
     assert {name for name, up in directions.items() if up is None} == floors_and_counts
+
+
+def test_accuracy_is_the_mean_of_its_directions_by_the_shares_of_the_classes():
+    rng = np.random.default_rng(5)
+    y, score = np.append(rng.integers(0, 2, 50), (0, 1)), rng.random(52)
+    split = [value(f"accuracy_{name}", y, score) for name in ("real", "fake")]
+    assert value("accuracy", y, score) == pytest.approx((1 - y.mean()) * split[0] + y.mean() * split[1])
+
+
+def test_a_detector_that_is_right_as_often_as_it_claims_has_no_calibration_error():
+    assert value("ece", [1, 1, 1, 0, 0, 1], [0.75, 0.75, 0.75, 0.75, 1e-9, 1 - 1e-9]) == pytest.approx(0, abs=1e-8)
+    assert value("ece", [1, 0], [1.0, 1.0]) == 0.5
+    assert value("ece", [1, 0], [0.5, 0.5]) == 0
+
+
+def test_a_confidence_on_the_edge_of_two_bins_belongs_to_the_lower():
+    score = [0.58, 0.6, 0.62]  # 0.6 is 9/15; the first is right, the second wrong, the third right
+    assert value("ece", [1, 0, 1], score) == pytest.approx((abs(0.42 - 0.6) + 0.38) / 3)
+
+
+def test_a_detector_that_is_sure_and_always_wrong_has_the_largest_calibration_error():
+    assert value("ece", [1, 0], [0.0, 1.0]) == 1
+
+
+DECISIONS = {
+    "worst_case_accuracy": ("accuracy", "worst_score"),
+    "worst_case_accuracy_fake": ("accuracy_fake", "worst_score"),
+    "worst_case_accuracy_real": ("accuracy_real", "worst_score"),
+    "accuracy_at_frozen_eer": ("accuracy", "called_eer"),
+    "tpr_at_frozen_fpr_1pct": ("accuracy_fake", "called_fpr_1pct"),
+    "fpr_at_frozen_fpr_1pct": ("fpr", "called_fpr_1pct"),
+}
+"""Metrics of other decisions than that of the score: what they equal there."""
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_a_metric_of_another_decision_is_the_usual_one_of_its_column(name):
+    rng = np.random.default_rng(6)
+    y, decision, weight = rng.integers(0, 2, 80), rng.random(80), rng.integers(0, 3, (4, 80))
+    usual, column = DECISIONS[name]
+    spec = OTHERS[name]
+    assert spec.columns == ("label", column)
+    module, function = spec.target.split(":")
+    given = decision >= 0.5 if column.startswith("called_") else decision
+    found = getattr(importlib.import_module(module), function)(y, given, weight)
+    expected = 1 - load("accuracy_real")(y, decision, weight) if usual == "fpr" else load(usual)(y, decision, weight)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_of_frozen_false_positives_fewer_are_better():
+    assert [name for name, spec in OTHERS.items() if not spec.higher_is_better] == ["fpr_at_frozen_fpr_1pct"]
+
+
+def test_shares_of_right_decisions_and_areas_name_their_exact_test():
+    tests = {name: spec.test for name, spec in (SPECS | OTHERS).items() if spec.test}
+    exact = dict.fromkeys(("accuracy", "worst_case_accuracy", "accuracy_at_frozen_eer"), "mcnemar")
+    assert tests == {**exact, "auc": "delong", "ece": "none"}
 
 
 @pytest.mark.parametrize("name", SPECS)

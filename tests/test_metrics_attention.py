@@ -15,7 +15,7 @@ from dfbench.stats import bootstrap_weights
 from dfbench_metrics import rows
 from dfbench_metrics.plugin import dfbench_metrics
 
-SPECS = {spec.name: spec for spec in dfbench_metrics() if spec.columns != ("label", "score")}
+SPECS = {spec.name: spec for spec in dfbench_metrics() if spec.columns[0] != "label"}
 
 
 def load(name):

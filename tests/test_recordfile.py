@@ -68,7 +68,7 @@ def test_bringing_up_to_date_changes_no_number() -> None:
 @pytest.mark.parametrize(
     "content, message",
     [
-        ({"schema_version": SCHEMA_VERSION + 1}, "newer than 3: upgrade dfbench-harness"),
+        ({"schema_version": SCHEMA_VERSION + 1}, "newer than 4: upgrade dfbench-harness"),
         ({"cells": []}, "has no schema_version"),
         ([], "has no schema_version"),
         ({**FIRST, "data": None}, "is damaged"),

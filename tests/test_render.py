@@ -242,7 +242,7 @@ def test_a_label_is_shown_once_for_the_rows_that_share_it() -> None:
 def test_what_is_too_much_for_a_terminal_is_left_to_the_files() -> None:
     stream = io.StringIO()
     left = show(load_registry(), sample_record(), Console(file=stream, width=80))
-    assert left == ["each manipulation by itself"]
+    assert left == ["directions of errors, frozen thresholds and calibration", "each manipulation by itself"]
     assert "By manipulation" not in stream.getvalue()
     assert "warning: here into there" in stream.getvalue()
 
@@ -265,7 +265,7 @@ def test_a_template_with_nothing_to_show_writes_no_file(tmp_path: Path) -> None:
         cell["manipulations"] = {}
     write_tables(tmp_path, load_registry(), record)
     assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == [
-        f"results{suffix}" for suffix in (".csv", ".html", ".md", ".tex")
+        f"{name}{suffix}" for name in ("directions", "results") for suffix in (".csv", ".html", ".md", ".tex")
     ]
 
 

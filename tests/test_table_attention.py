@@ -75,11 +75,19 @@ def test_every_number_is_under_its_own_heading() -> None:
             assert entry(table, column.heading, defense="dual", **PGD).value == cell["metrics"][column.facts["metric"]]
 
 
-@pytest.mark.parametrize("interval, bold", [([0.1, 0.3], True), ([-0.1, 0.3], False)])
-def test_the_difference_is_bold_only_where_its_interval_excludes_0(interval: list[float], bold: bool) -> None:
+@pytest.mark.parametrize(
+    "interval, p, bold",
+    [([0.1, 0.3], 0.001, True), ([0.1, 0.3], 0.04, False), ([0.1, 0.3], None, True), ([-0.1, 0.3], None, False)],
+)
+def test_the_difference_is_bold_where_its_corrected_p_is_small_and_without_p_where_its_interval_excludes_0(
+    interval: list[float], p: float | None, bold: bool
+) -> None:
     record = sample_record(cam=True)
-    for cell in cells(record, scenario="PGD", defense="dual"):
-        cell["versus_baseline"]["difference"]["cam_pearson"] = {"value": 0.2, "interval": interval}
+    for cell in cells(record, defense="dual"):
+        if cell["scenario"] != "clean":
+            other = {"value": 0.0, "interval": [-0.1, 0.1], "p": None if p is None else 1.0, "test": "bootstrap"}
+            ours = {"value": 0.2, "interval": interval, "p": p, "test": "bootstrap"}
+            cell["versus_baseline"]["difference"]["cam_pearson"] = ours if cell["scenario"] == "PGD" else other
     shown = entry(tables(record)[0], "CAM Pearson: - baseline [95%]", defense="dual", **PGD)
     assert (shown.value, shown.bold) == (0.2, bold)
 

@@ -55,7 +55,7 @@ def _of_cells(cells: Sequence[Cell], rows: Sequence[dict[str, Any]]) -> list[str
         name = " | ".join(f"seed {row[key]}" if key == "seed" else row[key] for key in told)
         if row["status"] == "failed":
             found.append(f"{name}: failed: {row['reason']}")
-        elif cell.frame is not None and cell.frame["score"].ge(0.5).nunique() == 1:
+        elif cell.frame is not None and "score" in cell.frame and cell.frame["score"].ge(0.5).nunique() == 1:
             constant.setdefault("fake" if cell.frame["score"].iloc[0] >= 0.5 else "real", []).append(name)
     for answer, names in constant.items():
         found.append(

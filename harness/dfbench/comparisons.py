@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dfbench.levels import clusters, decided_by
 from dfbench.measure import REPLICATES, Levels, Measured, interval
 from dfbench.runner import Cell
 from dfbench.stats import bootstrap_weights
@@ -56,20 +57,21 @@ def _without_attack(cell: Cell) -> tuple[Any, ...]:
     return cell.arm, cell.data, cell.scenario.corruption_label
 
 
-def attack_success(clean: pd.DataFrame, attacked: pd.DataFrame) -> dict[str, Any]:
+def attack_success(clean: pd.DataFrame, attacked: pd.DataFrame, by: str = "") -> dict[str, Any]:
     """Share of the samples that were right without the attack and are wrong with it, among those that were right.
 
     Args:
         clean, attacked: scores of the same samples in the same order; both after the same corruption, so that what
             the corruption alone does is not credited to the attack.
+        by: as for :func:`dfbench.levels.clusters`.
 
     Returns:
-        ``value`` (None where no sample was right), its ``interval`` (bootstrap clustered by video, or None), and
-        ``n``, the number of samples that were right.
+        ``value`` (None where no sample was right), its ``interval`` (cluster bootstrap, or None), and ``n``, the number
+        of samples that were right.
     """
     label = attacked["label"].to_numpy()
-    right, still = ((frame["score"].to_numpy() >= 0.5) == label for frame in (clean, attacked))
-    drawn = bootstrap_weights(attacked["video"].tolist(), REPLICATES, seed=0)
+    right, still = ((frame[decided_by(frame)].to_numpy() >= 0.5) == label for frame in (clean, attacked))
+    drawn = bootstrap_weights(clusters(attacked, by)[0], REPLICATES, seed=0)
     weights = np.vstack([np.ones(len(label), np.int32), drawn])
     with np.errstate(invalid="ignore"):
         rows = (weights @ (right & ~still)) / (weights @ right)
@@ -83,8 +85,8 @@ def over_seeds(
     """Mean and standard deviation over trainings that differ in their seed alone, an entry per arm and scenario.
 
     The standard deviation (n - 1) says how much trainings differ. The interval of a difference is of the mean
-    difference over these trainings, under resampling of the evaluated samples; a scenario that failed for a seed is
-    left out of that seed's part, and ``seeds`` tells which remain.
+    difference over these trainings, under resampling of the evaluated samples, and so is its p; a scenario that failed
+    for a seed is left out of that seed's part, and ``seeds`` tells which remain.
 
     Args:
         cells, rows: the cells, and for each its entry of the record.

@@ -14,6 +14,7 @@ from dfbench.names import file_name
 from dfbench.recipe import RECIPE_NAMES, Recipe, recipe_params
 from dfbench.registry import Component, Registry
 from dfbench.schema import bind, default_of
+from dfbench.trust.result import LEVELS
 
 NONE = "none"
 BASELINE = "none"
@@ -105,6 +106,8 @@ class RunConfig:
     """Train although the splits leak; tables and record then say so. Changes no result, and is part of no cache key."""
     cam: bool = False
     """Also measure how the detectors' Grad-CAM maps change under attacks and corruptions."""
+    checks: str = "fast"
+    """How much the verdicts of attacked cells look at: one of ``dfbench.trust.result.LEVELS``."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class SweepConfig:
             "seeds": list(self.seeds),
             "allow_leak": one.allow_leak,
             "cam": one.cam,
+            "checks": one.checks,
             "tables": [
                 {"name": table.name, "template": table.template.label, "scenarios": list(table.scenarios)}
                 for table in self.tables
@@ -227,6 +231,7 @@ def build_config(
     seeds: Sequence[int] = (0,),
     allow_leak: bool = False,
     cam: bool = False,
+    checks: str = "fast",
     recipe: Mapping[str, Any] | None = None,
     tables: Sequence[tuple[str, str, Sequence[str]]] = (),
 ) -> SweepConfig:
@@ -240,13 +245,15 @@ def build_config(
         data: data sets to train on, each for itself.
         eval_data: data sets to evaluate on; without any, detectors are evaluated on the one they were trained on.
         tables: name, template and scenarios (none: all) of each.
-        registry, models, split, seeds, allow_leak, cam: as the command line has them.
+        registry, models, split, seeds, allow_leak, cam, checks: as the command line has them.
 
     Raises:
         UsageError: anything unknown, ill-typed, out of range, or named twice.
     """
     if split not in SPLITS:
         raise UsageError(f"unknown split {split!r}: {did_you_mean(split, SPLITS)}")
+    if checks not in LEVELS:
+        raise UsageError(f"unknown checks {checks!r}: {did_you_mean(checks, LEVELS)}")
     if unknown := [name for name in recipe or {} if name not in RECIPE_NAMES]:
         raise UsageError(
             f"the recipe has no parameter {unknown[0]!r}: {did_you_mean(unknown[0], RECIPE_NAMES)}; what belongs to "
@@ -269,6 +276,7 @@ def build_config(
         0,
         allow_leak,
         cam,
+        checks,
     )
     runs = [
         replace(one, data=component, eval_data=tuple(tested.values()) or (component,), seed=seed)

@@ -141,10 +141,15 @@ class MetricSpec(Spec):
         higher_is_better: None for a plain description (counts, floors).
         columns: what of each sample the metric is computed from, by the columns of a cell's scores (see
             ``dfbench.evaluate.score_cells``), in the order of its arguments. A cell without them has no such metric.
+        test: how two detectors are compared in it where every sample is independent of the others: ``delong`` for the
+            area under the ROC curve, ``mcnemar`` for the share of samples decided rightly, called fake where the second
+            column is at least 0.5; both of columns like ``(label, score)``. Empty: by the bootstrap. ``none``: not at
+            all, and it has no interval either, because resampling adds to its bias.
     """
 
     higher_is_better: bool | None = True
     columns: tuple[str, ...] = ("label", "score")
+    test: str = ""
     kind: ClassVar[str] = "metric"
 
 
@@ -174,7 +179,8 @@ class Model(Protocol):
     sub-module whose output (B, C, h, w) Grad-CAM reads, ``min_size`` the smallest image side it takes.
 
     Optional: ``shallow_layer``, the qualified name of the sub-module whose output (B, C, h, w) are its first, local
-    features; defenses that work on features (``pim``) take it where the user names no other.
+    features; defenses that work on features (``pim``) take it where the user names no other. ``differentiable`` and
+    ``stochastic``, as in :class:`Defense`.
     """
 
     weights: Weights
@@ -206,6 +212,9 @@ class Attack(ABC):
 
     through: str = ""
     """The corruption that it takes its gradients through, as written in tables; empty: it does not look at any."""
+
+    eot: int = 1
+    """Over how many answers of a random detector, or draws of a random corruption, it averages each gradient."""
 
     worst_case: bool = False
     """Whether it leaves a sample alone as soon as that is wrong, so that the score of its images says whether a sample

@@ -52,6 +52,8 @@ def eps_curves(
         clean = found.clean[id(points[0])]
         eps = [0.0, *sorted(members)]
         ours = [levels[id(cell)].samples for cell in (clean, *points)]
+        if not _shared(ours):
+            continue  # a worst case shares no metric with the clean images
         base = None
         if all(bases) and id(clean) in found.baseline:
             base = [levels[id(cell)].samples for cell in (found.baseline[id(clean)], *bases) if cell]

@@ -116,7 +116,9 @@ def score_cells(
     Returns:
         The scores and, apart, the errors of scenes that failed (the others go on). A frame has ``id, video,
         identities, manipulation, label, score, logit_real, logit_fake, linf, l2`` per sample, where the norms are of
-        the attack's perturbation, and with ``attention`` what its ``look`` gives, but for clean images.
+        the attack's perturbation, what the attack itself tells of the samples (``Attack.facts``), and with
+        ``attention`` what its ``look`` gives, but for clean images. Under an attack that stops at the first success
+        (``Attack.worst_case``) the score is called ``worst_score``.
     """
     scorer = _Scorer(model, scenes, seed, attention)
     ids = [sample.id for sample in split.samples]
@@ -176,24 +178,25 @@ class _Scorer:
             if attack is not None:
                 rng = SampleRng(derive_seed(self.seed, "attack"), batch.ids)
                 x = checked(attack, self.view, batch.x, batch.y, rng, name=group[0].attack_label)
+            facts = _facts(attack, batch, group[0].attack_label)
         except Exception as error:
             self.failures.update(dict.fromkeys(group, error))
             return {}
         delta = (x - batch.x).flatten(1)
-        norms = {"linf": delta.abs().amax(1).cpu().numpy(), "l2": delta.norm(dim=1).cpu().numpy()}
+        facts |= {"linf": delta.abs().amax(1).cpu().numpy(), "l2": delta.norm(dim=1).cpu().numpy()}
         made = time.perf_counter() - started
         passes = [self.view.forwards - before[0] + len(x), self.view.backwards - before[1]]
         found = {}
         for scene in group:
             started = time.perf_counter()
             try:
-                frame = self._frame(batch, x, scene, norms)
+                frame = self._frame(batch, x, scene, facts)
                 found[scene] = (frame, [made + time.perf_counter() - started, *passes])
             except Exception as error:
                 self.failures[scene] = error
         return found
 
-    def _frame(self, batch: Batch, x: Tensor, scene: Scene, norms: Mapping[str, Any]) -> pd.DataFrame:
+    def _frame(self, batch: Batch, x: Tensor, scene: Scene, facts: Mapping[str, Any]) -> pd.DataFrame:
         if scene.corruption is not None:
             rng = SampleRng(derive_seed(self.seed, "corruption"), batch.ids)
             x = checked_corruption(scene.corruption, x, rng, name=scene.corruption_label)
@@ -202,14 +205,15 @@ class _Scorer:
         else:
             logits, more = _logits(self.model, x), {}
         logits = _finite(logits).cpu()
+        worst = scene.attack is not None and scene.attack.worst_case
         found = {
             "id": batch.ids,
             "label": batch.y.cpu().numpy().astype("int8"),
             # In double precision: two logits far apart must not tie at a score of exactly 1.
-            "score": logits.double().softmax(1)[:, 1].numpy(),
+            "worst_score" if worst else "score": logits.double().softmax(1)[:, 1].numpy(),
             "logit_real": logits[:, 0].numpy(),
             "logit_fake": logits[:, 1].numpy(),
-            **norms,
+            **facts,
             **more,
         }
         return pd.DataFrame(found)
@@ -258,6 +262,18 @@ class _Scorer:
                 continue  # damaged: scored again, nothing else depends on it
             if rows["id"].tolist() == list(ids[: len(rows)]):
                 self.rows[scene], self.costs[scene] = [rows], cost
+
+
+def _facts(attack: Attack | None, batch: Batch, name: str) -> dict[str, Any]:
+    """What an attack tells of the samples of a batch, by column."""
+    facts = dict(getattr(attack, "facts", {}))
+    for column, values in facts.items():
+        if len(values) != len(batch.ids):
+            raise ContractError(
+                f"the attack {name!r} tells {len(values)} values of {column!r} for {len(batch.ids)} images: its facts "
+                "must hold one for each, in their order"
+            )
+    return facts
 
 
 def _kept(folder: Path, scene: Scene) -> Path:

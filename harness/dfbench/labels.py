@@ -16,6 +16,10 @@ TITLES = {
     "f1_real": "F1 of real",
     "auc": "AUC",
     "tpr_at_fpr_1pct": "TPR@FPR1%",
+    "accuracy_fake": "accuracy on fakes",
+    "accuracy_real": "accuracy on reals",
+    "worst_case_accuracy": "worst-case accuracy",
+    "ece": "ECE",
     "nauc": "nAUC",
     "nauc_seed": "nAUC, attacked points only",
 }

@@ -62,7 +62,8 @@ def in_order(config: SweepConfig, outcomes: Sequence[Outcome]) -> list[Cell]:
 
 
 def write_results(out: Path, record: dict[str, Any], config: SweepConfig, outcomes: Sequence[Outcome]) -> None:
-    """Write ``scores.parquet``, the checkpoints, their logs, the attackers and, last, ``record.json``.
+    """Write ``scores.parquet``, ``validation.parquet`` (clean scores that thresholds are frozen on), the checkpoints,
+    their logs, the attackers and, last, ``record.json``.
 
     Raises:
         StorageError: the folder cannot be written, or the disk is full.
@@ -86,6 +87,14 @@ def write_results(out: Path, record: dict[str, Any], config: SweepConfig, outcom
     if frames:
         scores = pd.concat(frames, ignore_index=True)
         write_atomic(out / "scores.parquet", lambda path: scores.to_parquet(path, index=False))
+    validation = [
+        frame.assign(model=arm.model.label, defense=arm.plan.label, data=arm.data, seed=arm.seed)
+        for outcome in outcomes
+        for arm, frame in outcome.validation.items()
+    ]
+    if validation:
+        rows = pd.concat(validation, ignore_index=True)
+        write_atomic(out / "validation.parquet", lambda path: rows.to_parquet(path, index=False))
     name = FileNames(config)
     for arm, folder in [one for outcome in outcomes for one in outcome.checkpoints.items()]:
         _copy(folder / "model.safetensors", out / name.checkpoint(arm))
@@ -111,6 +120,7 @@ def _clear(out: Path) -> None:
         owned = []
     with storage_errors(out):
         (out / "record.json").unlink()
+        (out / "validation.parquet").unlink(missing_ok=True)
         for file in [out / name for name in owned]:
             if file.resolve().is_relative_to(out.resolve()):
                 file.unlink(missing_ok=True)

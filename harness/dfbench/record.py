@@ -15,12 +15,16 @@ from dfbench.comparisons import Comparisons, attack_success, comparisons, over_s
 from dfbench.config import SweepConfig
 from dfbench.environment import environment
 from dfbench.epscurves import eps_curves
+from dfbench.levels import interval_method
 from dfbench.measure import LEVEL, REPLICATES, Levels, Measured, measure_levels
 from dfbench.outputs import FileNames, in_order
 from dfbench.recordfile import SCHEMA_VERSION
 from dfbench.registry import Registry
 from dfbench.rundata import DataUsed
 from dfbench.runner import Arm, Attacker, Cell, Outcome
+from dfbench.thresholds import freeze
+from dfbench.trust.beside import beaten
+from dfbench.trust.result import verdict
 
 
 def build_record(
@@ -31,11 +35,15 @@ def build_record(
     tested = {used.name: used for outcome in outcomes for used in outcome.eval_data}
     trained = {outcome.data.name: outcome.data for outcome in outcomes}
     found = comparisons(cells)
-    levels = _measure(registry, cells, tested.values())
-    rows = [_cell(cell, config.runs[0].split, found, levels) for cell in cells]
+    frozen = {arm: _frozen(outcome, arm) for outcome in outcomes for arm in outcome.checkpoints}
+    levels = _measure(registry, cells, tested.values(), frozen)
+    verdicts = _verdicts(config, cells)
+    rows = [cell_entry(cell, config.runs[0].split, found, levels, verdicts.get(id(cell))) for cell in cells]
     name = FileNames(config)
     training = [
-        _training(name, *one, outcome.checkpoints) for outcome in outcomes for one in outcome.checkpoints.items()
+        {**_training(name, *one, outcome.checkpoints), **frozen[one[0]]}
+        for outcome in outcomes
+        for one in outcome.checkpoints.items()
     ]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -48,26 +56,71 @@ def build_record(
         "weights": outcomes[0].weights,
         "training": training,
         "attackers": [_attacker(name, one) for outcome in outcomes for one in outcome.attackers],
-        "intervals": {"level": LEVEL, "method": "percentile bootstrap, clustered by video", "replicates": REPLICATES},
+        "intervals": {"level": LEVEL, "method": _method(cells), "replicates": REPLICATES},
         "warnings": caveats(outcomes, training, cells, rows),
         "cells": rows,
-        "curves": [_curve(cell, config.runs[0].split, curve) for cell, curve in eps_curves(cells, levels, found)],
+        "curves": [curve_entry(cell, config.runs[0].split, curve) for cell, curve in eps_curves(cells, levels, found)],
         "over_seeds": over_seeds(cells, rows, levels, found) if len(config.seeds) > 1 else [],
     }
 
 
-def _measure(registry: Registry, cells: Sequence[Cell], tested: Iterable[DataUsed]) -> dict[int, Levels]:
+def _method(cells: Sequence[Cell]) -> str:
+    """How the intervals are made."""
+    return interval_method({cell.data: cell.frame for cell in cells if cell.frame is not None})
+
+
+def _verdicts(config: SweepConfig, cells: Sequence[Cell]) -> dict[int, dict[str, Any]]:
+    """The verdict of each cell that was checked, by its id."""
+    attacks = {
+        scenario.attack_label: scenario.attack.build() for scenario in config.runs[0].scenarios if scenario.attack
+    }
+    theirs = [attacks.get(cell.scenario.attack_label) for cell in cells]
+    bounds = [one.eps if one else None for one in theirs]
+    stronger = beaten(cells, bounds, [one is not None and one.iterative for one in theirs])
+    found = {}
+    for number, cell in enumerate(cells):
+        if cell.checks is not None:
+            more = [stronger[number]] if number in stronger else []
+            found[id(cell)] = verdict(config.runs[0].checks, [*cell.checks, *more])
+    return found
+
+
+def _frozen(outcome: Outcome, arm: Arm) -> dict[str, Any]:
+    """Thresholds of an arm, frozen on its clean validation scores, or why it has none."""
+    reason = ""
+    if arm not in outcome.validation:
+        reason = f"{arm.data} has no validation split"
+    elif outcome.config.split == "val":
+        reason = "the evaluated split is the one that thresholds would be chosen on"
+    if reason:
+        return {"thresholds": None, "thresholds_reason": reason}
+    return {
+        "thresholds": freeze(outcome.validation[arm], video_level=outcome.data.video_level),
+        "thresholds_reason": "",
+    }
+
+
+def _measure(
+    registry: Registry, cells: Sequence[Cell], tested: Iterable[DataUsed], frozen: Mapping[Arm, Mapping[str, Any]]
+) -> dict[int, Levels]:
     """What was measured of each cell, by the cell's id."""
     metrics = [registry.component("metric", spec.name) for spec in registry.specs("metric")]
     found = {id(cell): Levels() for cell in cells}
     for used in tested:
-        frames = {id(c): c.frame for c in cells if c.data == used.name and c.frame is not None}
-        measured = measure_levels(metrics, list(frames.values()), video_level=used.video_level)
-        found.update(zip(frames, measured, strict=True))
+        scored = [cell for cell in cells if cell.data == used.name and cell.frame is not None]
+        measured = measure_levels(
+            metrics,
+            [cell.frame for cell in scored if cell.frame is not None],
+            video_level=used.video_level,
+            thresholds=[frozen[cell.arm]["thresholds"] for cell in scored],
+        )
+        found.update(zip(map(id, scored), measured, strict=True))
     return found
 
 
-def _cell(cell: Cell, split: str, found: Comparisons, levels: dict[int, Levels]) -> dict[str, Any]:
+def cell_entry(
+    cell: Cell, split: str, found: Comparisons, levels: dict[int, Levels], verdict: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """One entry of ``cells``."""
     ours, base, clean = levels[id(cell)], found.baseline.get(id(cell)), found.clean.get(id(cell))
     perturbation = success = None
@@ -92,6 +145,8 @@ def _cell(cell: Cell, split: str, found: Comparisons, levels: dict[int, Levels])
         "reason": cell.failure,
         **told(ours.samples, levels[id(base)].samples if base else None),
         "attack_success": success,
+        "verdict": verdict,
+        "broken_by": _broken_by(cell),
         "perturbation": perturbation,
         "video": told(ours.videos, levels[id(base)].videos if base else None) if ours.videos else None,
         "manipulations": {name: measured.as_dict() for name, measured in ours.manipulations.items()},
@@ -102,11 +157,18 @@ def _cell(cell: Cell, split: str, found: Comparisons, levels: dict[int, Levels])
     }
 
 
+def _broken_by(cell: Cell) -> dict[str, int] | None:
+    """Of an attack that tells what broke each sample, how many each part broke; ``""`` are those that withstood."""
+    if cell.frame is None or "broken_by" not in cell.frame:
+        return None
+    return {str(name): int(n) for name, n in cell.frame["broken_by"].value_counts(sort=False).items()}
+
+
 def _arm(arm: Arm, data: str = "data") -> dict[str, Any]:
     return {"model": arm.model.label, "defense": arm.plan.label, data: arm.data, "seed": arm.seed}
 
 
-def _curve(cell: Cell, split: str, curve: dict[str, Any]) -> dict[str, Any]:
+def curve_entry(cell: Cell, split: str, curve: dict[str, Any]) -> dict[str, Any]:
     """One entry of ``curves``."""
     return {
         **_arm(cell.arm, data="train_data"),

@@ -9,7 +9,7 @@ from typing import Any
 from dfbench.config import scenario_name
 from dfbench.errors import UsageError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 def load_record(path: Path) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def load_record(path: Path) -> dict[str, Any]:
     """
     path = path / "record.json" if path.is_dir() else path
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"no record at {path} ({error.strerror}): give the output folder of a run") from error
     except ValueError as error:
@@ -31,8 +31,8 @@ def load_record(path: Path) -> dict[str, Any]:
     if version > SCHEMA_VERSION:
         raise UsageError(f"{path} has schema {version}, newer than {SCHEMA_VERSION}: upgrade dfbench-harness")
     try:
-        record = _to_2(record) if version == 1 else record
-        record = _to_3(record) if version < SCHEMA_VERSION else record
+        for older, newer in ((1, _to_2), (2, _to_3), (3, _to_4)):
+            record = newer(record) if version <= older else record
         _check(record)
         return record
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -100,10 +100,21 @@ def _to_3(record: dict[str, Any]) -> dict[str, Any]:
     training = record["training"]
     return {
         **record,
-        "schema_version": SCHEMA_VERSION,
         "config": {**record["config"], "cam": False},
         "training": [{**entry, "differences": _differences(entry, training, plans)} for entry in training],
         "curves": [],
+    }
+
+
+def _to_4(record: dict[str, Any]) -> dict[str, Any]:
+    """Version 3 knew no verdicts, no frozen thresholds and no p-values."""
+    old = {"thresholds": None, "thresholds_reason": "not measured by the version that made this record"}
+    return {
+        **record,
+        "schema_version": SCHEMA_VERSION,
+        "config": {**record["config"], "checks": "none"},
+        "training": [{**entry, **old} for entry in record["training"]],
+        "cells": [{**cell, "verdict": None, "broken_by": None} for cell in record["cells"]],
     }
 
 

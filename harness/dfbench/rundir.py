@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from dfbench import checkpoint
+from dfbench.config import parse_defense
 from dfbench.contracts import Attack, Dataset, LearnedAttack, Progress
+from dfbench.deployment import deploy
 from dfbench.errors import CheckpointError, DataError
 from dfbench.recordfile import load_record
 from dfbench.registry import Registry
@@ -50,14 +52,16 @@ class RunFolder:
         """The trained detectors, in the record's order, each with its entry in the record's ``training``."""
 
     def model(self, arm: TrainedArm) -> nn.Module:
-        """The detector with its trained weights, in evaluation mode.
+        """The detector with its trained weights, as its defense deploys it, in evaluation mode.
 
         Raises:
             CheckpointError: its file is missing, truncated or of another model.
         """
         model: nn.Module = self.registry.component("model", arm.model).build()
         checkpoint.load_into(model, self.path / self.arms[arm]["checkpoint"], arm.model)
-        return model.to(self.device).to(memory_format=torch.channels_last).eval()
+        defenses = parse_defense(self.registry, arm.defense).components
+        model = model.to(self.device).to(memory_format=torch.channels_last)
+        return deploy(model, [defense.build() for defense in defenses]).model
 
     def attack(self, arm: TrainedArm, label: str) -> Attack:
         """The attack of this label; one that learns comes with what it learned against this detector.

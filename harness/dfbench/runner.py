@@ -18,6 +18,7 @@ from dfbench import checkpoint
 from dfbench.attention import Attention, require_cam_layer
 from dfbench.config import DefensePlan, RunConfig, Scenario
 from dfbench.contracts import Attack, Corruption, LearnedAttack, Progress, Weights
+from dfbench.deployment import Deployed, deploy
 from dfbench.errors import ContractError, DfbenchError, StorageError, UsageError
 from dfbench.evaluate import Scene, fit_attack, forget, load_cell, save_cell, score_cells
 from dfbench.keys import core_version, digest, file_sha256
@@ -30,6 +31,9 @@ from dfbench.rundata import DataUsed, RunData
 from dfbench.store import Store
 from dfbench.threat import check_model
 from dfbench.train import save_trained, train
+from dfbench.trust.result import Result
+from dfbench.trust.run import Scored, run_checks
+from dfbench.trust.subject import Subject
 from dfbench.view import ModelView
 
 _TRAINING_CODE = (
@@ -48,7 +52,7 @@ _TRAINING_CODE = (
     "pgd",
     "perturbation",
 )
-_SCORING_CODE = ("evaluate", "loader", "rng", "view", "fold", "pgd", "perturbation", "threat")
+_SCORING_CODE = ("evaluate", "deployment", "loader", "rng", "view", "fold", "pgd", "perturbation", "threat")
 _ABOUT = ("min_size", "cam_layer")
 """What is known of an untrained model without building it, beside its weights."""
 _CAM_CODE = ("attention", "gradcam", "similarity")
@@ -89,6 +93,8 @@ class Cell:
     frame: pd.DataFrame | None = None
     cost: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
+    checks: list[Result] | None = None
+    """What the checks of its verdict found; None where there is nothing to check, or nobody asked."""
 
 
 @dataclass
@@ -108,6 +114,8 @@ class Outcome:
     """Attackers that were fitted to the arms."""
     weights: dict[str, dict[str, str]]
     """By model label, the weights it started from."""
+    validation: dict[Arm, pd.DataFrame]
+    """Clean scores of each arm on the validation split of its training data, where there is one."""
 
 
 def _trained(plans: Iterable[DefensePlan]) -> list[DefensePlan]:
@@ -156,6 +164,7 @@ class Runner:
         )
         self._rehearsed: set[str] = set()
         self._looks: dict[tuple[Arm, str], Attention] = {}
+        self._detectors: dict[Arm, Deployed] = {}
         self._checkpoints: dict[Arm, Path] = {}
         self._checkpoint_keys: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -227,6 +236,7 @@ class Runner:
         self.prepare()
         cells: list[Cell] = []
         checkpoints: dict[Arm, Path] = {}
+        validation: dict[Arm, pd.DataFrame] = {}
         for component in self.config.models:
             for plan in self.config.defenses:
                 arm = self.arm(component, plan)
@@ -239,11 +249,13 @@ class Runner:
                     cells += [replace(cell, failure=reason) for cell in self.cells(arm)]
                     continue
                 cells += self._evaluate(arm)
+                if (frame := self._validation(arm)) is not None:
+                    validation[arm] = frame
         sets = [component.label for component in self.config.eval_data]
         used = self.data.used
         return Outcome(
             self.config, used(self.config.data.label), [used(name) for name in sets], self.data.leaks, cells,
-            checkpoints, self.attackers, self.weights,
+            checkpoints, self.attackers, self.weights, validation,
         )  # fmt: skip
 
     def cells(self, arm: Arm) -> list[Cell]:
@@ -355,14 +367,89 @@ class Runner:
             else:
                 todo.setdefault(self._company(cell), []).append(cell)
         if todo:
-            model = self._fresh_model(arm.model)
-            folder = self.store.path("checkpoints", self.checkpoint_key(arm.model, arm.plan))
-            checkpoint.load_into(model, folder / "model.safetensors", arm.model.label)
+            model = self._detector(arm).model
             for group in todo.values():
                 self._score(model, group)
+        if self.config.checks != "none":
+            for data in self.config.eval_data:
+                self._check(arm, [cell for cell in cells if cell.data == data.label and self._attacked(cell)])
         for label in dict.fromkeys(cell.scenario.attack_label for cell in cells):
             self._note_attacker(arm, label)
         return cells
+
+    def _detector(self, arm: Arm) -> Deployed:
+        """The trained detector as its defense deploys it."""
+        if arm not in self._detectors:
+            model = self._fresh_model(arm.model)
+            folder = self.store.path("checkpoints", self.checkpoint_key(arm.model, arm.plan))
+            checkpoint.load_into(model, folder / "model.safetensors", arm.model.label)
+            # One at a time.
+            self._detectors = {arm: deploy(model, [objective.build() for objective in arm.plan.components])}
+        return self._detectors[arm]
+
+    def _validation(self, arm: Arm) -> pd.DataFrame | None:
+        """Clean scores on the validation split of the training data; None where there is no such split."""
+        if "val" not in self.data.counts[arm.data]:
+            return None
+        cell = Cell(arm, arm.data, Scenario(None, None))
+        preimage = self.cell_key(cell, "val")
+        if found := self.store.find("cells", preimage):
+            return load_cell(found)[0]
+        scene = Scene("none", None, "none", None, digest(preimage))
+        scores, failures = score_cells(
+            self._detector(arm).model,
+            [scene],
+            self.data.training.split("val"),
+            batch_size=self.batch_size,
+            seed=self.config.seed,
+            device=self.device,
+            progress=self.progress,
+            title=f"valid {arm.model.label} {self.short[arm.plan.label]}{self.where}",
+        )
+        if failures:
+            return None  # as the clean cell fails, which tells why
+        with self.store.publish("cells", preimage) as folder:
+            save_cell(folder, scores[scene], note="", corruption_label="")
+        return load_cell(self.store.path("cells", preimage))[0]
+
+    # --- verdicts ----------------------------------------------------------------------------------------------
+
+    def _attacked(self, cell: Cell) -> bool:
+        """Whether an attack was at work and its images were scored."""
+        attack = self.attacks[cell.scenario.attack_label]
+        return cell.frame is not None and attack is not None and attack.eps != 0
+
+    def _check(self, arm: Arm, cells: list[Cell]) -> None:
+        """Check a detector and its attacked cells on one data set."""
+        if not cells:
+            return
+        scored = []
+        for cell in cells:
+            scenario, frame = cell.scenario, cell.frame
+            attack, corruption = self.attacks[scenario.attack_label], self.corruptions[scenario.corruption_label]
+            assert attack is not None
+            assert frame is not None
+            passes = cell.cost["forwards"] + 2 * cell.cost["backwards"]
+            key = digest(self.cell_key(cell))
+            scored.append(Scored(key, frame, attack, corruption, scenario.corruption_label, passes))
+
+        def subject() -> Subject:
+            found = self._detector(arm)
+            view = ModelView(found.model)
+            return Subject(found.model, view, found.differentiable, found.stochastic, self.config.seed)
+
+        found = run_checks(
+            self.config.checks,
+            scored,
+            self.data.evaluated(cells[0].data),
+            subject=subject,
+            store=self.store,
+            device=self.device,
+            progress=self.progress,
+            title=f"check {arm.model.label} {self.short[arm.plan.label]}{self.where}",
+        )
+        for cell, results in zip(cells, found, strict=True):
+            cell.checks = results
 
     def _company(self, cell: Cell) -> str:
         """Cells of one company are scored together: those of one attack, and of all that begin at the clean images."""
@@ -494,8 +581,8 @@ class Runner:
             "code": core_version(*_SCORING_CODE),
         }
 
-    def cell_key(self, cell: Cell) -> dict[str, Any]:
-        """The pre-image of a cell's key."""
+    def cell_key(self, cell: Cell, split: str = "") -> dict[str, Any]:
+        """The pre-image of a cell's key, on the evaluated split unless another one is named."""
         scenario, attack = cell.scenario, self.attacks[cell.scenario.attack_label]
         # Maps of clean images beside themselves tell nothing: that cell is the same with and without.
         cam = self.config.cam and not scenario.clean
@@ -505,7 +592,7 @@ class Runner:
             "attack_content": attack.fingerprint if attack else "",
             "corruption": scenario.corruption.identity() if scenario.corruption else None,
             "data": self.data.key(cell.data),
-            "split": self.config.split,
+            "split": split or self.config.split,
             "seed": self.config.seed,
             "code": core_version(*_SCORING_CODE),
             **({"cam": core_version(*_CAM_CODE)} if cam else {}),

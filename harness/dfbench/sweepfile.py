@@ -10,7 +10,7 @@ from typing import Any
 from dfbench.errors import UsageError, did_you_mean
 
 _LISTS = ("model", "defense", "attack", "corruption", "data", "eval_data")
-_KEYS = {*_LISTS, "scenario", "table", "split", "seeds", "allow_leak", "cam", "recipe"}
+_KEYS = {*_LISTS, "scenario", "table", "split", "seeds", "allow_leak", "cam", "checks", "recipe"}
 _SCENARIO = {"name", "attack", "corruption"}
 _TABLE = {"name", "template", "scenarios"}
 
@@ -19,9 +19,9 @@ def load_sweep(path: Path) -> dict[str, Any]:
     """Read a sweep file as keywords of :func:`dfbench.config.build_config`, only those that it sets.
 
     ``model``, ``defense``, ``attack``, ``corruption``, ``data`` and ``eval_data`` are texts or lists of texts;
-    ``seeds`` a list of whole numbers; ``split`` a text; ``allow_leak`` and ``cam`` truth values; ``[recipe]`` training
-    parameters of every defense. ``attack`` and ``corruption``
-    form a matrix; ``[[scenario]]`` entries with ``name``, ``attack`` and ``corruption`` list rows instead.
+    ``seeds`` a list of whole numbers; ``split`` and ``checks`` texts; ``allow_leak`` and ``cam`` truth values;
+    ``[recipe]`` training parameters of every defense. ``attack`` and ``corruption`` form a matrix; ``[[scenario]]``
+    entries with ``name``, ``attack`` and ``corruption`` list rows instead.
     ``[[table]]`` entries have a ``name``, a ``template`` and, for a part of the rows, ``scenarios``.
 
     Raises:
@@ -50,6 +50,7 @@ def load_sweep(path: Path) -> dict[str, Any]:
         asked["tables"] = [_table(path, row) for row in _entries(path, "table", content["table"], _TABLE)]
     for key, fits, what in (
         ("split", lambda value: isinstance(value, str), 'a text, e.g. split = "val"'),
+        ("checks", lambda value: isinstance(value, str), 'a text, e.g. checks = "full"'),
         ("allow_leak", lambda value: isinstance(value, bool), "true or false"),
         ("cam", lambda value: isinstance(value, bool), "true or false"),
         ("recipe", lambda value: isinstance(value, dict), "a table: [recipe] followed by lines such as epochs = 8"),

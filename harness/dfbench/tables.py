@@ -120,7 +120,7 @@ class Table:
 NamedTables = list[tuple[str, list[Table]]]
 """The tables of a record by the name that the user gave them."""
 
-DEFAULT = ("results", "manipulations", "nauc", "attention")
+DEFAULT = ("results", "worst-case", "directions", "manipulations", "nauc", "attention")
 """The templates of a record that asks for no table."""
 
 

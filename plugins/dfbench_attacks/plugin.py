@@ -12,6 +12,13 @@ _EPS = Param("eps", float, 8 / 255, "L-inf bound, in [0, 1] pixels", low=0, high
 _ALPHA = Param("alpha", float, None, "step length, in [0, 1] pixels; rel_alpha * eps if not set", low=0, high=1)
 _REL_ALPHA = Param("rel_alpha", float, 0.25, "step length as a share of eps, where alpha is not set", low=0)
 _STEPS = Param("steps", int, 10, "gradient steps", low=1)
+_ADAPTIVE = (
+    Param("through", str, "", 'corruption that gradients are taken through, as in "jpeg(quality=50)"'),
+    Param("eot", int, 1, "draws that each gradient is averaged over, for a random model or corruption", low=1),
+)
+_EACH_STEPS = Param("steps", int, 50, "gradient steps from each start", low=1)
+_RESTARTS = Param("restarts", int, 1, "starts of what takes gradients", low=1)
+_QUERIES = Param("queries", int, 1000, "images that Square tries", low=1)
 
 
 @hookimpl
@@ -21,7 +28,7 @@ def dfbench_attacks() -> Iterator[AttackSpec]:
         "fgsm",
         "dfbench_attacks.gradient:FGSM",
         "one signed gradient step",
-        params=(_EPS,),
+        params=(_EPS, *_ADAPTIVE),
         source="Goodfellow et al., ICLR 2015, arXiv:1412.6572",
     )
     yield AttackSpec(
@@ -34,6 +41,7 @@ def dfbench_attacks() -> Iterator[AttackSpec]:
             _STEPS,
             Param("random_start", bool, True, "start at a random point of the ball"),
             _REL_ALPHA,
+            *_ADAPTIVE,
         ),
         source="Madry et al., ICLR 2018, arXiv:1706.06083",
     )
@@ -47,8 +55,43 @@ def dfbench_attacks() -> Iterator[AttackSpec]:
             _STEPS,
             Param("decay", float, 1.0, "factor of the momentum at each step", low=0),
             _REL_ALPHA,
+            *_ADAPTIVE,
         ),
         source="Dong et al., CVPR 2018, arXiv:1710.06081",
+    )
+    yield AttackSpec(
+        "apgd",
+        "dfbench_attacks.apgd:APGD",
+        "projected gradient ascent that finds its step length itself",
+        params=(
+            _EPS,
+            _EACH_STEPS,
+            _RESTARTS,
+            Param("loss", str, "margin", "what it raises", choices=("margin", "ce")),
+            *_ADAPTIVE,
+        ),
+        source="Croce and Hein, ICML 2020, arXiv:2003.01690",
+    )
+    yield AttackSpec(
+        "fab",
+        "dfbench_attacks.fab:FAB",
+        "the nearest image across the boundary, where it is within eps",
+        params=(_EPS, _EACH_STEPS, _RESTARTS, *_ADAPTIVE),
+        source="Croce and Hein, ICML 2020, arXiv:1907.02044",
+    )
+    yield AttackSpec(
+        "square",
+        "dfbench_attacks.square:Square",
+        "random search by squares, without any gradient",
+        params=(_EPS, _QUERIES, *_ADAPTIVE),
+        source="Andriushchenko et al., ECCV 2020, arXiv:1912.00049",
+    )
+    yield AttackSpec(
+        "strong",
+        "dfbench_attacks.strong:Strong",
+        "APGD on two losses, FAB and Square, each on what still stands: the worst case",
+        params=(_EPS, _EACH_STEPS, _RESTARTS, _QUERIES, *_ADAPTIVE),
+        source="after AutoAttack (Croce and Hein, ICML 2020, arXiv:2003.01690), for two classes",
     )
     yield AttackSpec(
         "unet",

@@ -104,6 +104,17 @@ def dfbench_defenses() -> Iterator[DefenseSpec]:
         recipe=_BASELINE,
     )
     yield DefenseSpec(
+        "squeeze",
+        "dfbench_defenses.squeeze:Squeeze",
+        "plain training; colours rounded to few levels at inference, which hides the gradient and does no more",
+        params=(
+            Param("bits", int, 4, "bits per colour that are left", low=1, high=8),
+            Param("straight_through", bool, True, "attacks take the rounding for the identity, not for a wall"),
+        ),
+        source="Xu et al., NDSS 2018, arXiv:1704.01155; broken by Athalye et al., ICML 2018, arXiv:1802.00420",
+        recipe=_BASELINE,
+    )
+    yield DefenseSpec(
         "pgd-at",
         "dfbench_defenses.adversarial:PGDTraining",
         "PGD adversarial training: the loss on PGD images, and on clean ones by clean_weight",

@@ -1,4 +1,4 @@
-"""The built-in metrics: of per-sample scores, and of attention under attack where a run measures it."""
+"""The built-in metrics: of per-sample scores and decisions, and of attention under attack where a run measures it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dfbench.contracts import MetricSpec
 
 _METRICS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("accuracy", "threshold", "share of samples classified rightly at threshold 0.5", True),
+    ("accuracy_fake", "threshold", "share of fakes called fake; under attack: evasion (fake to real) withstood", True),
+    ("accuracy_real", "threshold", "share of reals called real; under attack: framing (real to fake) withstood", True),
     ("balanced_accuracy", "threshold", "mean of the shares of real and of fake samples classified rightly", True),
     ("f1_macro", "threshold", "mean of F1_real and F1_fake", True),
     ("f1_real", "threshold", "F1 with real as the positive class", True),
@@ -17,6 +19,7 @@ _METRICS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("ap", "ranking", "average precision: sum of precision times step in recall, not interpolated", True),
     ("eer", "ranking", "equal error rate, on the ROC curve joined by straight lines", False),
     ("tpr_at_fpr_1pct", "ranking", "highest true-positive rate of a threshold with at most 1% false positives", True),
+    ("ece", "calibration", "expected calibration error, 15 bins of the confidence in the predicted class", False),
     ("always_fake_accuracy", "threshold", "floor: accuracy of answering fake always", None),
     ("always_real_accuracy", "threshold", "floor: accuracy of answering real always", None),
     ("tp", "threshold", "count of fakes called fake", None),
@@ -25,6 +28,24 @@ _METRICS: tuple[tuple[str, str, str, bool | None], ...] = (
     ("fn", "threshold", "count of fakes called real", None),
     ("n", "threshold", "number of samples", None),
 )
+
+_TESTS = {"accuracy": "mcnemar", "auc": "delong", "ece": "none"}
+"""By function, how two detectors are compared in it where samples are independent."""
+
+_WORST = "worst-case {}: of what no member of an attack that stops at the first success turned wrong"
+_FROZEN = "{}, at the threshold of {} on clean validation data"
+_EER, _FPR = ("label", "called_eer"), ("label", "called_fpr_1pct")
+
+_DECISIONS: tuple[tuple[str, str, str, bool, tuple[str, ...]], ...] = (
+    ("worst_case_accuracy", "accuracy", _WORST.format("accuracy"), True, ("label", "worst_score")),
+    ("worst_case_accuracy_fake", "accuracy_fake", _WORST.format("accuracy of fakes"), True, ("label", "worst_score")),
+    ("worst_case_accuracy_real", "accuracy_real", _WORST.format("accuracy of reals"), True, ("label", "worst_score")),
+    ("accuracy_at_frozen_eer", "accuracy", _FROZEN.format("accuracy", "equal error rates"), True, _EER),
+    ("tpr_at_frozen_fpr_1pct", "accuracy_fake", _FROZEN.format("share of fakes called fake", "FPR 1%"), True, _FPR),
+    ("fpr_at_frozen_fpr_1pct", "false_positive_rate", _FROZEN.format("share of reals called fake", "FPR 1%"), False,
+     _FPR),
+)  # fmt: skip
+"""Metrics of ``threshold`` of other decisions than that of the score at 0.5."""
 
 _PEARSON = "Pearson correlation of the Grad-CAM maps before and after"
 _IINC = "IINC of the Grad-CAM maps before and after (0: the same)"
@@ -66,9 +87,14 @@ _ATTENTION: tuple[tuple[str, str, str, bool | None, tuple[str, ...]], ...] = (
 
 @hookimpl
 def dfbench_metrics() -> Iterable[MetricSpec]:
-    """Threshold metrics, ranking metrics, the floors of constant answers, and counts; attention under attack."""
+    """Threshold metrics, by direction too, ranking metrics, calibration, floors of constant answers and counts; the
+    worst case and frozen thresholds; attention under attack."""
     for name, module, summary, higher_is_better in _METRICS:
-        yield MetricSpec(name, f"dfbench_metrics.{module}:{name}", summary, higher_is_better=higher_is_better)
+        target, test = f"dfbench_metrics.{module}:{name}", _TESTS.get(name, "")
+        yield MetricSpec(name, target, summary, higher_is_better=higher_is_better, test=test)
+    for name, function, summary, higher, columns in _DECISIONS:
+        target, test = f"dfbench_metrics.threshold:{function}", _TESTS.get(function, "")
+        yield MetricSpec(name, target, summary, higher_is_better=higher, columns=columns, test=test)
     for name, function, summary, higher_is_better, columns in _ATTENTION:
         target = f"dfbench_metrics.attention:{function}"
         yield MetricSpec(name, target, summary, higher_is_better=higher_is_better, columns=columns)

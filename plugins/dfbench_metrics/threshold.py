@@ -1,4 +1,8 @@
-"""Metrics of the decision at threshold 0.5: a score of 0.5 or more is called fake, the positive class."""
+"""Metrics of the decision: a score of 0.5 or more is called fake, the positive class.
+
+They serve for other decisions too: of ``called_*``, what a frozen threshold says (:mod:`dfbench.thresholds`), True for
+fake, and of ``worst_score``, under an attack that stops at its first success.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +48,24 @@ def n(fake: Labels, score: Array, weight: Array) -> Array:
 def accuracy(fake: Labels, score: Array, weight: Array) -> Array:
     """Share of samples classified rightly, in [0, 1]. Compare with the floors of constant answers."""
     return _sum(weight, fake == (score >= THRESHOLD)) / _all(weight)
+
+
+@metric(FAKE)
+def accuracy_fake(fake: Labels, score: Array, weight: Array) -> Array:
+    """Share of fakes called fake, in [0, 1]: the true-positive rate. Under attack: evasion (fake to real) withstood."""
+    return _sum(weight, fake & (score >= THRESHOLD)) / _sum(weight, fake)
+
+
+@metric(REAL)
+def accuracy_real(fake: Labels, score: Array, weight: Array) -> Array:
+    """Share of reals called real, in [0, 1]: 1 - FPR. Under attack: framing (real to fake) withstood."""
+    return _sum(weight, ~fake & (score < THRESHOLD)) / _sum(weight, ~fake)
+
+
+@metric(REAL)
+def false_positive_rate(fake: Labels, score: Array, weight: Array) -> Array:
+    """Share of reals called fake, in [0, 1]."""
+    return _sum(weight, ~fake & (score >= THRESHOLD)) / _sum(weight, ~fake)
 
 
 @metric(REAL, FAKE)

@@ -8,6 +8,7 @@ from typing import Any
 from dfbench.contracts import MetricSpec
 from dfbench.errors import UsageError, did_you_mean
 from dfbench.registry import load_registry
+from dfbench_tables.entries import is_worst_case
 
 
 def metrics_of(text: str, who: str, example: str) -> list[str]:
@@ -32,9 +33,11 @@ def metrics_of(text: str, who: str, example: str) -> list[str]:
 
 
 def check_measured(record: Mapping[str, Any], metrics: list[str]) -> None:
-    """Raises UsageError where no cell of a record has a metric, though it has others."""
-    known = {name for cell in record["cells"] for name in cell["metrics"]}
+    """Raises UsageError where no cell of a record has a metric, though there are cells that might."""
     for name in metrics:
+        worst = name.startswith("worst_case_")
+        cells = [cell["metrics"] for cell in record["cells"] if cell["metrics"] and (worst or not is_worst_case(cell))]
+        known = {found for metrics in cells for found in metrics}
         if known and name not in known:
             raise UsageError(f"the record has no metric {name!r}: {did_you_mean(name, known)}")
 

@@ -11,6 +11,7 @@ from dfbench.labels import in_full
 from dfbench.recordcells import difference
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.entries import EMPTY, FAILED, number, signed
+from dfbench_tables.marking import key, marked, rule
 from dfbench_tables.reading import Group, cautions, failed, groups, interval_note, origin, seed_notes
 
 PEARSON, IINC, IOU = "CAM Pearson", "IINC, lower is better", "top-10 IoU"
@@ -90,9 +91,10 @@ def _table(group: Group) -> Table:
     ]
     facts = {"metric": "cam_pearson", "quantity": "difference from baseline"}
     columns.insert(_DIFFERENCE, Column("- baseline [95%]", group=PEARSON, facts=facts, brief="gain"))
-    short = group.short
+    short, clear = group.short, marked(entries, "cam_pearson")
     sections = tuple(
-        tuple(_row(entry, short) for entry in rows) for _, rows in groupby(entries, lambda entry: entry["scenario"])
+        tuple(_row(entry, short, bold=key(entry) in clear) for entry in rows)
+        for _, rows in groupby(entries, lambda entry: entry["scenario"])
     )
     counted = next(entry["n"] for entry in entries if _measured(entry))
     table = Table(
@@ -103,7 +105,10 @@ def _table(group: Group) -> Table:
         (
             *in_full(short),
             _NOTE,
-            interval_note(group.record, "differences are paired, and bold where the interval excludes 0"),
+            interval_note(
+                group.record,
+                f"differences are paired, and bold where {rule(group.record, entries, ['cam_pearson'])}",
+            ),
             *seed_notes(group),
         ),
         group.about(),
@@ -114,11 +119,11 @@ def _table(group: Group) -> Table:
     return table if compared else table.take([i for i in range(len(table.columns)) if i != place])
 
 
-def _row(entry: Mapping[str, Any], short: Mapping[str, str]) -> Row:
+def _row(entry: Mapping[str, Any], short: Mapping[str, str], *, bold: bool) -> Row:
     named = entry["scenario"] + (f" ({entry['note']})" if entry["note"] else "")
     labels = (Entry(named), Entry(short[entry["defense"]], name=entry["defense"]))
     if failed(entry):
         return (*labels, FAILED, *[EMPTY] * len(COLUMNS))
     numbers = [number(entry, metric, interval=metric == "cam_pearson") for metric, *_ in COLUMNS]
-    numbers.insert(_DIFFERENCE, signed(difference(entry, "cam_pearson"), entry["n"], mark=True) or EMPTY)
+    numbers.insert(_DIFFERENCE, signed(difference(entry, "cam_pearson"), entry["n"], bold=bold) or EMPTY)
     return (*labels, *numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -10,7 +11,7 @@ from dfbench.contracts import TableTemplate
 from dfbench.labels import in_full
 from dfbench.recordcells import value
 from dfbench.tables import Column, Entry, Row, Table
-from dfbench_tables.entries import EMPTY, FAILED, NONE, mean, number
+from dfbench_tables.entries import EMPTY, FAILED, NONE, is_worst_case, mean, number
 from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
 COUNTS = ("tp", "fn", "fp", "tn")
@@ -34,7 +35,11 @@ class Confusion(TableTemplate):
 
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
         tables = []
-        for group in groups(record):
+        for whole in groups(record):
+            # The worst case has no counts: it is of many attacks.
+            group = replace(whole, entries=tuple(entry for entry in whole.entries if not is_worst_case(entry)))
+            if not group.entries:
+                continue
             tables.append(_table(group, f"{group.name}: frames" if group.has_videos else group.name))
             if group.has_videos:
                 tables.append(_table(group.by_video(), f"{group.name}: videos"))

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dfbench.labels import title
 from dfbench.recordcells import excludes_0
 from dfbench.tables import Entry
 
@@ -18,6 +19,30 @@ EMPTY = Entry("")
 FAILED = Entry("failed")
 """The cell failed; the record tells why."""
 
+WORST = "worst_case_accuracy"
+"""What a cell of an attack that stops at the first success has in place of accuracy."""
+
+
+WORST_NOTE = (
+    "Worst-case accuracy: of an attack that leaves a sample alone as soon as it is wrong, the share of samples that "
+    "withstood all of it. It is no accuracy under one fixed attack, and has no AUC."
+)
+
+
+def is_worst_case(measured: Mapping[str, Any]) -> bool:
+    """Whether it is of an attack that stops at the first success: it has metrics of its own, and no others."""
+    return WORST in measured["metrics"]
+
+
+def heading(metric: str) -> str:
+    """A metric's name as a heading."""
+    return "worst-case acc." if metric == WORST else title(metric)
+
+
+def asked(measured: Mapping[str, Any], metric: str) -> bool:
+    """Whether a metric was asked for at all: the accuracy of a fixed attack and the worst case exclude each other."""
+    return metric in measured["metrics"] or not (is_worst_case(measured) or metric.startswith("worst_case_"))
+
 
 def number(measured: Mapping[str, Any], metric: str, *, interval: bool = False, bold: bool = False) -> Entry:
     """A metric's value; over several trainings its mean and SD, else with its interval where that is asked for.
@@ -28,6 +53,8 @@ def number(measured: Mapping[str, Any], metric: str, *, interval: bool = False, 
         interval: whether the text shows the interval.
         bold: whether the entry stands out.
     """
+    if not asked(measured, metric):
+        return EMPTY
     found = measured["metrics"].get(metric)
     if isinstance(found, Mapping):
         return mean(found, measured["n"], bold=bold)
@@ -86,18 +113,18 @@ def area(
         spread = {"mean": statistics.mean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
         return mean(spread, n, form="+.3f" if versus else ".3f")
     if versus:
-        return signed(found[0], n, mark=True) or NONE
+        return signed(found[0], n, bold=excludes_0(found[0]["interval"])) or NONE
     low, high = found[0]["interval"] or (None, None)
     return single(found[0]["value"], low, high, n)
 
 
-def signed(found: Mapping[str, Any], n: int, *, mark: bool = False) -> Entry | None:
+def signed(found: Mapping[str, Any], n: int, *, bold: bool = False) -> Entry | None:
     """A paired difference with its interval; None where there is none.
 
     Args:
         found: ``{"value", "interval"}``, or nothing.
         n: how many samples it was measured on.
-        mark: whether it is bold where the interval excludes 0.
+        bold: whether it stands out.
     """
     if not found:
         return None
@@ -105,4 +132,4 @@ def signed(found: Mapping[str, Any], n: int, *, mark: bool = False) -> Entry | N
     low, high = interval or (None, None)
     brief = f"{value:+.3f}"
     text = brief if low is None else f"{brief} [{low:+.2f}, {high:+.2f}]"
-    return Entry(text, mark and excludes_0(interval), brief, value, low, high, n=n)
+    return Entry(text, bold, brief, value, low, high, n=n)

@@ -13,19 +13,20 @@ from dfbench.labels import title
 from dfbench.recordcells import best, difference
 from dfbench.tables import Column, Entry, Row, Table
 from dfbench_tables.asked import check_measured, metrics_of, upwards
-from dfbench_tables.entries import EMPTY, FAILED, NONE, number, signed
+from dfbench_tables.entries import EMPTY, FAILED, NONE, asked, number, signed
+from dfbench_tables.marking import BY_INTERVAL, marked, rule
 from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
-_BOLD = "Bold: the best of the grid, where it is better than the baseline by a difference whose interval excludes 0."
+_BOLD = "Bold: the best of the grid, where it is better than the baseline by a difference whose interval excludes 0{}."
 
 
 class Ablation(TableTemplate):
     """A metric over two parameters of a defense: rows are the values of one, columns those of the other; each value
     has its paired difference from the baseline beside it.
 
-    The best is bold only where it beats the baseline by a difference whose interval excludes 0. A table for each
-    scenario, model, training set and evaluated set, and for each set of arms that differ in these parameters alone;
-    by video where samples are frames. Empty where the run has no such arms.
+    The best is bold only where it beats the baseline by a significant difference. A table for each scenario, model,
+    training set and evaluated set, and for each set of arms that differ in these parameters alone; by video where
+    samples are frames. Empty where the run has no such arms.
 
     Args:
         x, y: the parameters, e.g. ``r`` and ``alpha``; both empty: those in which alone the arms of a defense differ.
@@ -52,9 +53,11 @@ class Ablation(TableTemplate):
         found = grids(record, self.x, self.y, self.defense)
         tables = []
         for group in groups(record):
-            shown = group.by_video() if group.has_videos else group
+            by_video = group.has_videos and not self.metric.startswith("worst_case_")
+            shown = group.by_video() if by_video else group
+            told = dict.fromkeys(str(e["scenario"]) for e in shown.entries if asked(e, self.metric))
             for grid in found:
-                tables += [self._table(shown, grid, name) for name in ([self.scenario] if self.scenario else known)]
+                tables += [self._table(shown, grid, name) for name in told if self.scenario in ("", name)]
         return tables
 
     def _table(self, group: Group, grid: Grid, scenario: str) -> Table:
@@ -70,6 +73,9 @@ class Ablation(TableTemplate):
         higher = upwards(self.metric)
         arms = [ours[label] for label in grid.arms.values() if label in ours and not failed(ours[label])]
         top = "" if higher is None else best(arms, self.metric, higher=higher)
+        clear = rule(group.record, arms, [self.metric])
+        if (scenario, top) not in marked(arms, self.metric):
+            top = ""
         section = tuple(self._row(grid, y, ours, top) for y in grid.ys)
         of = format_expr(grid.defense, dict(grid.shared)) if "+" not in grid.defense else grid.defense
         return Table(
@@ -77,7 +83,12 @@ class Ablation(TableTemplate):
             tuple(columns),
             (section,),
             (*captions(group), self._baseline(group, ours), *_choice(group)),
-            (f"All arms: {of}.", interval_note(group.record, "differences are paired"), _BOLD, *seed_notes(group)),
+            (
+                f"All arms: {of}.",
+                interval_note(group.record, "differences are paired"),
+                _BOLD.format("" if clear == BY_INTERVAL else f", and where {clear}"),
+                *seed_notes(group),
+            ),
             {**group.about(), "defense": grid.defense, "scenario": scenario},
             part=f"{title(self.metric)} over {grid.y} and {grid.x}",
         )

@@ -7,9 +7,9 @@ from itertools import groupby
 from typing import Any
 
 from dfbench.contracts import TableTemplate
-from dfbench.labels import in_full, title
+from dfbench.labels import in_full
 from dfbench.tables import Column, Entry, Table
-from dfbench_tables.entries import number
+from dfbench_tables.entries import WORST, WORST_NOTE, heading, is_worst_case, number
 from dfbench_tables.reading import cautions, groups
 from dfbench_tables.results import SCENARIO, scenario
 
@@ -28,14 +28,16 @@ class Manipulations(TableTemplate):
 
     def __call__(self, record: Mapping[str, Any]) -> list[Table]:
         several = bool(record["over_seeds"])
+        worst = any(map(is_worst_case, record["cells"]))
+        metrics = (*COLUMNS, (WORST, True)) if worst else COLUMNS
         columns = (
             *SCENARIO,
             *([Column("seed", "seed")] if several else []),
             Column("manipulation", "manipulation"),
             Column("n", facts={"metric": "n", "quantity": "value"}, brief=""),
             *(
-                Column(title(metric) + (" [95%]" if interval else ""), facts={"metric": metric, "quantity": "value"})
-                for metric, interval in COLUMNS
+                Column(heading(metric) + (" [95%]" if interval else ""), facts={"metric": metric, "quantity": "value"})
+                for metric, interval in metrics
             ),
         )
         tables = []
@@ -48,7 +50,7 @@ class Manipulations(TableTemplate):
                         *([Entry(str(cell["seed"]))] if several else []),
                         Entry(name or "unnamed"),
                         Entry(str(part["n"]), value=part["n"]),
-                        *(number(part, metric, interval=interval) for metric, interval in COLUMNS),
+                        *(number(part, metric, interval=interval) for metric, interval in metrics),
                     )
                     for cell in cells
                     for name, part in (cell.get("manipulations") or {}).items()
@@ -63,7 +65,8 @@ class Manipulations(TableTemplate):
                 about = {**group.about(), "level": unit}
                 tables.append(
                     Table(
-                        group.name, columns, tuple(sections), captions, in_full(short), about,
+                        group.name, columns, tuple(sections), captions,
+                        (*in_full(short), *([WORST_NOTE] if worst else [])), about,
                         part="By manipulation", aside="each manipulation by itself",
                     )
                 )  # fmt: skip

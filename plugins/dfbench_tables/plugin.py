@@ -10,8 +10,8 @@ from dfbench.contracts import REQUIRED, Param, TableSpec
 
 @hookimpl
 def dfbench_tables() -> Iterable[TableSpec]:
-    """The long table of everything, scenarios, manipulations, survival of attacks, areas over eps, counts, attention,
-    ablations, and a run beside published numbers."""
+    """The long table of everything, scenarios, manipulations, survival of attacks, the worst case, directions, areas
+    over eps, counts, attention, ablations, and a run beside published numbers."""
     yield TableSpec(
         "results",
         "dfbench_tables.results:Results",
@@ -41,6 +41,16 @@ def dfbench_tables() -> Iterable[TableSpec]:
         "survival",
         "dfbench_tables.survival:Survival",
         "how much of each attack's success is left after each corruption, sorted by the attack's eps",
+    )
+    yield TableSpec(
+        "worst-case",
+        "dfbench_tables.worst_case:WorstCase",
+        "the worst case of a combined attack beside attacks of fixed steps at the same eps, and what broke the samples",
+    )
+    yield TableSpec(
+        "directions",
+        "dfbench_tables.directions:Directions",
+        "accuracy of fakes and of reals, at thresholds frozen on clean validation data too, and calibration",
     )
     yield TableSpec(
         "nauc",

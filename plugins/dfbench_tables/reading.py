@@ -10,6 +10,8 @@ from typing import Any
 from dfbench.grammar import format_value
 from dfbench.labels import short_labels, values_of
 from dfbench.recordcells import by_video, value
+from dfbench_tables.entries import is_worst_case
+from dfbench_tables.verdicts import reasons
 
 Entry = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -42,8 +44,23 @@ class Group:
         return any(entry.get("video") for entry in self.entries)
 
     def by_video(self) -> Group:
-        """The same with the numbers of the videos."""
-        return replace(self, entries=tuple(map(by_video, self.entries)), videos=True)
+        """The same with the numbers of the videos; without the worst case, which is of samples alone."""
+        return replace(self, entries=tuple(by_video(e) for e in self.entries if not is_worst_case(e)), videos=True)
+
+    @property
+    def cells(self) -> list[Entry]:
+        """The record's cells that its entries are of, of all trainings."""
+        shared = (self.model, self.train_data, self.data)
+        return [one for one in self.record["cells"] if (one["model"], one["train_data"], one["data"]) == shared]
+
+    def cells_of(self, entry: Entry) -> list[Entry]:
+        """Those of one of its entries: one for each training."""
+        return [cell for cell in self.cells if _key(cell) == _key(entry)]
+
+    @property
+    def worst_case(self) -> bool:
+        """Whether any of its entries is of an attack that stops at the first success."""
+        return any(map(is_worst_case, self.entries))
 
     @property
     def unit(self) -> str:
@@ -62,19 +79,22 @@ class Group:
 
     @property
     def curves(self) -> list[Entry]:
-        """Its curves over eps, of those attacks whose scenarios are all among those to be shown."""
+        """Its curves over eps, of those attacks whose scenarios are all among those to be shown; the worst case has no
+        metric that it shares with the images without attack, and so none."""
         shown = {scenario["name"] for scenario in self.record["config"]["scenarios"]}
         return [
             curve
             for curve in self.record["curves"]
             if (curve["model"], curve["train_data"], curve["data"]) == (self.model, self.train_data, self.data)
             and shown.issuperset(curve["scenarios"][1:])
+            and curve["metrics"]
         ]
 
     @property
     def measured(self) -> Entry | None:
-        """Some entry that has numbers."""
-        return next((entry for entry in self.entries if entry["metrics"]), None)
+        """Some entry that has numbers, best one that tells the floors of constant answers."""
+        found = sorted((entry for entry in self.entries if entry["metrics"]), key=is_worst_case)
+        return found[0] if found else None
 
     def about(self) -> dict[str, str]:
         """What all its numbers share, for programs."""
@@ -120,8 +140,10 @@ def captions(group: Group) -> tuple[str, ...]:
     entry = group.measured
     if entry is None:
         return ("No cell was finished.",)
-    floors = [value(entry, f"always_{answer}_accuracy") or 0.0 for answer in ("fake", "real")]
     counted = "number of videos" if group.videos else "n"
+    if is_worst_case(entry):
+        return (f"{origin(group)}, {counted} = {entry['n']}.", *cautions(group))
+    floors = [value(entry, f"always_{answer}_accuracy") or 0.0 for answer in ("fake", "real")]
     floor = (
         f"{origin(group)}, {counted} = {entry['n']}. A detector that always answers one class scores accuracy "
         f"{max(floors):.3f} and balanced accuracy and AUC 0.500: read every row against that floor."
@@ -130,8 +152,11 @@ def captions(group: Group) -> tuple[str, ...]:
 
 
 def cautions(group: Group) -> tuple[str, ...]:
-    """What forbids to take a group's numbers at face value: arms trained on unequal terms, and leaks."""
-    return (*unequal(group), *leaks(group))
+    """What forbids to take a group's numbers at face value: suspect cells, arms trained on unequal terms, leaks; and
+    what is missing by video."""
+    told = list(dict.fromkeys(cell["scenario"] for cell in group.cells if is_worst_case(cell))) if group.videos else []
+    absent = [f"Not here: {', '.join(told)}. The worst case is of frames, it has no mean over a video."] if told else []
+    return (*reasons(group.cells, group.short), *unequal(group), *leaks(group), *absent)
 
 
 def unequal(group: Group) -> tuple[str, ...]:

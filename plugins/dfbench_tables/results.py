@@ -10,7 +10,9 @@ from dfbench.contracts import TableTemplate
 from dfbench.labels import in_full, title
 from dfbench.recordcells import difference
 from dfbench.tables import Column, Entry, Row, Table
-from dfbench_tables.entries import EMPTY, number, signed
+from dfbench_tables import verdicts
+from dfbench_tables.entries import EMPTY, WORST, WORST_NOTE, heading, number, signed
+from dfbench_tables.marking import key, marked, rule
 from dfbench_tables.reading import Group, captions, failed, groups, interval_note, seed_notes
 
 SCENARIO = (Column("attack", "attack"), Column("corruption", "corruption"), Column("defense", "defense"))
@@ -30,7 +32,7 @@ BRIEF = ("accuracy", "auc")
 
 class Results(TableTemplate):
     """Every scenario with every defense: five metrics, and the paired difference in AUC from the baseline, bold where
-    its interval excludes 0.
+    it is significant; the worst case, where there is one, and verdicts, where cells were checked.
 
     One table for each model and evaluated data set; where samples are frames, another one by video. On a narrow
     terminal accuracy, AUC and its gain. Over several trainings mean and standard deviation.
@@ -43,7 +45,7 @@ class Results(TableTemplate):
                 tables.append(_table(group, group.name))
                 continue
             videos = group.by_video()
-            count = next(entry["n"] for entry in videos.entries if entry["metrics"])
+            count = videos.measured["n"] if videos.measured else 0
             tables += [_table(group, f"{group.name}: frames"), _table(videos, f"{group.name}: {count} videos")]
         return tables
 
@@ -66,28 +68,39 @@ def _table(group: Group, name: str) -> Table:
         )
         for metric, _ in COLUMNS
     ]
-    gain = Column(
-        "AUC - baseline [95%]", facts={"metric": "auc", "quantity": "difference from baseline"}, brief="AUC gain"
-    )
-    short = group.short
-    sections = [
-        tuple(_row(row, short) for row in rows) for _, rows in groupby(group.entries, lambda entry: entry["scenario"])
-    ]
-    note = interval_note(group.record, "differences are paired, and bold where the interval excludes 0")
+    metrics = [*COLUMNS, (WORST, True)] if group.worst_case else list(COLUMNS)
+    if group.worst_case:
+        told = heading(WORST) + (" ± SD" if over else " [95%]")
+        columns.append(Column(told, facts={"metric": WORST, "quantity": "value"}, brief="worst case"))
+    facts = {"metric": "auc", "quantity": "difference from baseline"}
+    columns += [Column("AUC - baseline [95%]", facts=facts, brief="AUC gain"), verdicts.COLUMN]
+    short, clear = group.short, marked(group.entries, "auc")
+
+    def row(entry: Mapping[str, Any]) -> Row:
+        verdict = verdicts.verdict(group.cells_of(entry))
+        if failed(entry):
+            return (*scenario(entry, short), Entry("failed"), *[EMPTY] * len(metrics), verdict)
+        numbers = [number(entry, metric, interval=interval) for metric, interval in metrics]
+        gain = signed(difference(entry, "auc"), entry["n"], bold=key(entry) in clear) or EMPTY
+        return (*scenario(entry, short), *numbers, gain, verdict)
+
+    sections = [tuple(map(row, rows)) for _, rows in groupby(group.entries, lambda entry: entry["scenario"])]
+    checked = any(row[-1] != EMPTY for section in sections for row in section)
+    bold = f"differences are paired, and bold where {rule(group.record, group.entries, ['auc'])}"
     table = Table(
         name,
-        (*SCENARIO, *columns, gain),
+        (*SCENARIO, *columns),
         tuple(sections),
         captions(group),
-        (*in_full(short), note, *seed_notes(group)),
+        (
+            *in_full(short),
+            *([WORST_NOTE] if group.worst_case else []),
+            *([verdicts.NOTE] if checked else []),
+            interval_note(group.record, bold),
+            *seed_notes(group),
+        ),
         group.about(),
     )
-    compared = any(row[-1] != EMPTY for row in table.rows)  # without a defended arm there is nothing to compare
-    return table if compared else table.take(range(len(table.columns) - 1))
-
-
-def _row(entry: Mapping[str, Any], short: Mapping[str, str]) -> Row:
-    if failed(entry):
-        return (*scenario(entry, short), Entry("failed"), *[EMPTY] * len(COLUMNS))
-    numbers = [number(entry, metric, interval=interval) for metric, interval in COLUMNS]
-    return (*scenario(entry, short), *numbers, signed(difference(entry, "auc"), entry["n"], mark=True) or EMPTY)
+    # Without a defended arm there is nothing to compare, and without checks there is no verdict.
+    last = len(table.columns) - 2
+    return table.take([i for i in range(last + 2) if i < last or any(row[i] != EMPTY for row in table.rows)])

@@ -16,6 +16,7 @@ _COMMANDS = {
     "sweep": ("dfbench.cli.sweep", "Carry out a file of models, defenses, scenarios, data, seeds and tables."),
     "table": ("dfbench.cli.table", "Tables of a finished run, for terminals, papers, programs and browsers."),
     "explain": ("dfbench.cli.explain", "Evidence from a finished run: attention, frequencies, attackers."),
+    "audit": ("dfbench.cli.audit", "Whether numbers can be believed: of a finished run, or of a published table."),
     "data": ("dfbench.cli.data", "Data sets: list, check, prepare, audit, preview."),
     "plugins": ("dfbench.cli.plugins", "List every component, with where it comes from."),
 }

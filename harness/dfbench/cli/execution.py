@@ -53,6 +53,10 @@ _OPTIONS = (
     click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Of evaluation."),
     click.option("--cache", type=click.Path(path_type=Path), help="Cache folder.  [default: ~/.cache/dfbench]"),
     click.option("--cam", is_flag=True, help="Also measure how Grad-CAM maps change; costs two passes per image."),
+    click.option(
+        "--checks", type=click.Choice(["fast", "full", "none"]),
+        help="Whether attacks did what they could: fast takes a fifth of their time at most.  [default: fast]",
+    ),
     click.option("--allow-leak", is_flag=True, help="Train on leaky splits all the same; every table is then marked."),
     click.option("--deterministic", is_flag=True, help="Deterministic algorithms alone; slower on CUDA."),
     click.option("--log", type=click.Choice(["tensorboard"]), help="Trainings as events, in OUT/tensorboard."),
@@ -72,7 +76,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
 def request(given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """Keywords of ``build_config``: the defaults, over them ``given`` (a file's), over these the command line's."""
     asked = {**DEFAULTS, **given}
-    for name in ("models", "defenses", "data", "eval_data", "seeds", "split"):
+    for name in ("models", "defenses", "data", "eval_data", "seeds", "split", "checks"):
         if options[name]:
             asked[name] = options[name]
     if options["attacks"] or options["corruptions"]:

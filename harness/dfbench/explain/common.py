@@ -14,6 +14,7 @@ from dfbench.loader import Loader
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.rundir import RunFolder, TrainedArm
 from dfbench.store import Store
+from dfbench.subset import Subset
 from dfbench.threat import checked
 from dfbench.view import ModelView
 
@@ -54,24 +55,13 @@ class Request:
             yield batch, [known[name] for name in batch.ids]
 
 
-class _Part(Split):
-    """Some samples of a split."""
-
-    def __init__(self, whole: Split, indices: Sequence[int]) -> None:
-        self._whole, self._indices = whole, list(indices)
-        self.samples = [whole.samples[index] for index in self._indices]
-
-    def pixels(self, index: int, *, epoch: int = 0, seed: int = 0) -> object:  # type: ignore[override]
-        return self._whole.pixels(self._indices[index], epoch=epoch, seed=seed)
-
-
 def chosen(split: Split, limit: int) -> Split:
     """At most ``limit`` samples of each class, drawn by a hash of their ids: the same ones in every run."""
     picked: list[int] = []
     for label in range(len(CLASS_NAMES)):
         rows = [index for index, sample in enumerate(split.samples) if sample.label == label]
         picked += sorted(rows, key=lambda index: derive_seed("explain", split.samples[index].id))[:limit]
-    return _Part(split, sorted(picked))
+    return Subset(split, sorted(picked))
 
 
 def arm_names(arms: Sequence[TrainedArm]) -> dict[TrainedArm, str]:

@@ -62,7 +62,10 @@ def _cell(y: Array, rng: np.random.Generator) -> dict[str, Array]:
     norms = {"linf": rng.uniform(0, 8 / 255, n), "l2": rng.uniform(0, 3, n)}
     alike = {name: np.where(rng.random(n) < 0.1, np.nan, rng.random(n)) for name in _SIMILARITIES}
     flags = {name: rng.random(n) < 0.3 for name in ("cam_empty_clean", "cam_empty", "flipped")}
-    return {"label": y, "score": score, "logit_real": -logit / 2, "logit_fake": logit / 2, **norms, **alike, **flags}
+    decided = {"worst_score": np.where(rng.random(n) < 0.5, score, 1 - score)}
+    decided |= {f"called_{name}": score >= t for name, t in (("eer", 0.45), ("fpr_1pct", 0.8))}
+    logits = {"logit_real": -logit / 2, "logit_fake": logit / 2}
+    return {"label": y, "score": score, **logits, **norms, **alike, **flags, **decided}
 
 
 def _columns(component: Component, cell: Mapping[str, Array], who: str) -> list[Array]:

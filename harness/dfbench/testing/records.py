@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -13,6 +14,10 @@ from dfbench.nauc import nauc, nauc_seed
 from dfbench.recordfile import SCHEMA_VERSION
 
 _METRICS = ("accuracy", "balanced_accuracy", "f1_macro", "auc", "tpr_at_fpr_1pct", "eer")
+_DECISIONS = (
+    "accuracy_fake", "accuracy_real", "accuracy_at_frozen_eer", "tpr_at_frozen_fpr_1pct", "fpr_at_frozen_fpr_1pct",
+)  # fmt: skip
+_WORST_CASE = ("worst_case_accuracy", "worst_case_accuracy_fake", "worst_case_accuracy_real")
 
 _ATTENTION = (
     "cam_pearson", "cam_pearson_flipped", "cam_pearson_unflipped", "iinc", "iinc_flipped", "iinc_unflipped",
@@ -38,6 +43,13 @@ SWEEP = (
 )
 """Scenarios of one attack over several bounds."""
 
+WORST_CASE = (
+    ("clean", "none", "none"),
+    ("PGD", "pgd(eps=8/255)", "none"),
+    ("strong", "strong(eps=8/255)", "none"),
+)
+"""Scenarios with an attack that stops at its first success: ``strong``."""
+
 _NOTHING = {"n": 0, "metrics": {}, "undefined": {}, "intervals": {}, "versus_baseline": None}
 """What a failed cell has measured."""
 
@@ -50,6 +62,7 @@ def sample_record(
     videos: bool = False,
     fail: Sequence[tuple[Any, ...]] = (),
     cam: bool = False,
+    suspect: Sequence[tuple[str, str]] | None = None,
 ) -> dict[str, Any]:
     """A record in the newest layout with random numbers that fit together, the same for the same arguments.
 
@@ -58,11 +71,14 @@ def sample_record(
 
     Args:
         seeds: of the trainings; with several of them ``over_seeds`` is filled.
-        scenarios: name, attack and corruption of each; an attack at several eps (:data:`SWEEP`) fills ``curves``.
+        scenarios: name, attack and corruption of each; an attack at several eps (:data:`SWEEP`) fills ``curves``, and
+            one called ``strong`` (:data:`WORST_CASE`) stops at its first success.
         defenses: labels; the first is the baseline.
         videos: whether samples are frames of videos.
         fail: scenario and defense of cells that failed in every training; with a seed, in that one alone.
         cam: whether attention was measured, in the scenarios that change the images.
+        suspect: scenario and defense of attacked cells that checks found fault with, in all trainings; the others are
+            reliable. None: there were no checks.
     """
     rng = np.random.default_rng(0)
     cells = []
@@ -73,6 +89,8 @@ def sample_record(
             cell = _cell(rng, seed, data, scenario, defense, videos=videos, failed=failed)
             if cam and scenario[1:] != ("none", "none") and cell["status"] == "ok":
                 _look(rng, cell)
+            if suspect is not None and cell["status"] == "ok" and scenario[1] != "none":
+                cell["verdict"] = _verdict(suspect=(scenario[0], defense) in suspect)
             _compare(cell, base)
             base = cell if defense == defenses[0] else base
             cells.append(cell)
@@ -91,6 +109,7 @@ def sample_record(
             "split": "test",
             "tables": [],
             "cam": cam,
+            "checks": "none" if suspect is None else "fast",
         },
         "data": used[:1],
         "eval_data": used,
@@ -129,6 +148,7 @@ def _training(label: str, seed: int, baseline: str) -> dict[str, Any]:
         "model": "m", "defense": label, "data": "here", "seed": seed, "recipe": _recipe(label, baseline),
         "precision": "fp32", "checkpoint": f"checkpoints/{label}-{seed}.safetensors",
         "differences": [] if label == baseline else longer,
+        "thresholds": {"samples": {"eer": 0.48, "fpr_1pct": 0.93}, "videos": {"eer": 0.51, "fpr_1pct": 0.9}},
     }  # fmt: skip
 
 
@@ -141,16 +161,37 @@ def _cell(
         "model": "m", "defense": defense, "train_data": "here", "data": data, "seed": seed, "scenario": name,
         "attack": attack, "corruption": corruption, "corruption_column": corruption, "split": "test", "status": "ok",
         "reason": "", "note": "", **_measured(rng, 160), "attack_success": None, "video": None, "manipulations": {},
+        "verdict": None,
     }  # fmt: skip
     if failed:
         return {**cell, **_NOTHING, "status": "failed", "reason": "the attack left its eps-ball"}
     if attack != "none":
         share = float(rng.uniform(0.2, 0.9))
         cell["attack_success"] = {"value": share, "interval": [share - 0.1, share + 0.1], "n": 120}
-    if videos:
+    worst = attack.startswith("strong")
+    if videos and not worst:
         cell["video"] = _measured(rng, 20)
     cell["manipulations"] = {kind: _measured(rng, 120) for kind in ("swap", "blend")}
+    if worst:
+        for measured in (cell, *cell["manipulations"].values()):
+            _stop_at_success(rng, measured)
+        cell["broken_by"] = {"clean": 12, "apgd-ce": 60, "square": 5, "": 83}
     return cell
+
+
+def _stop_at_success(rng: np.random.Generator, measured: dict[str, Any]) -> None:
+    """Put the metrics of the worst case in the place of all others."""
+    metrics = {name: float(rng.uniform(0.1, 0.6)) for name in _WORST_CASE}
+    intervals = {name: [value - 0.05, value + 0.05] for name, value in metrics.items()}
+    measured |= {"metrics": metrics, "undefined": {}, "intervals": intervals}
+
+
+def _verdict(*, suspect: bool) -> dict[str, Any]:
+    found = "the gradient vanishes on 93% of the samples"
+    check = {"check": "gradients", "status": "found" if suspect else "passed", "message": found if suspect else "",
+             "value": 0.93 if suspect else 0.01, "limit": 0.1, "samples": 32, "passes": 1.0}  # fmt: skip
+    told = {"verdict": "suspect", "reasons": [found]} if suspect else {"verdict": "reliable", "reasons": []}
+    return {**told, "level": "fast", "checks": [check]}
 
 
 def _measured(rng: np.random.Generator, n: int) -> dict[str, Any]:
@@ -160,11 +201,12 @@ def _measured(rng: np.random.Generator, n: int) -> dict[str, Any]:
     metrics |= dict.fromkeys(("accuracy", "balanced_accuracy"), (tp + tn) / n)
     counts = {"tp": float(tp), "fn": float(half - tp), "fp": float(half - tn), "tn": float(tn), "n": float(n)}
     floors = {"always_fake_accuracy": 0.5, "always_real_accuracy": 0.5}
+    metrics |= {name: float(rng.uniform(0.3, 0.9)) for name in _DECISIONS}
     return {
         "n": n,
-        "metrics": {**metrics, "ap": None, **floors, **counts},
+        "metrics": {**metrics, "ap": None, "ece": float(rng.uniform(0, 0.3)), **floors, **counts},
         "undefined": {"ap": "no value on these samples"},
-        "intervals": {name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
+        "intervals": {"ece": None, **{name: [value - 0.05, value + 0.05] for name, value in metrics.items()}},
         "versus_baseline": None,
     }
 
@@ -188,8 +230,15 @@ def _compare(cell: dict[str, Any], base: dict[str, Any] | None) -> None:
         return
     for ours, theirs in [(cell, base), *([(cell["video"], base["video"])] if cell["video"] else [])]:
         gains = {name: ours["metrics"][name] - theirs["metrics"][name] for name in ours["intervals"]}
-        difference = {name: {"value": gain, "interval": [gain - 0.1, gain + 0.1]} for name, gain in gains.items()}
-        ours["versus_baseline"] = {"defense": base["defense"], "difference": difference}
+        ours["versus_baseline"] = {"defense": base["defense"], "difference": _differences(gains)}
+
+
+def _differences(gains: Mapping[str, float]) -> dict[str, Any]:
+    """Paired differences by metric, with a p that agrees with their intervals."""
+    return {
+        name: {**_around(gain, 0.1), "p": math.erfc(abs(gain) / 0.0722), "test": "bootstrap"}
+        for name, gain in gains.items()
+    }
 
 
 def _curves(cells: Sequence[dict[str, Any]], baseline: str) -> list[dict[str, Any]]:
@@ -205,7 +254,12 @@ def _curves(cells: Sequence[dict[str, Any]], baseline: str) -> list[dict[str, An
             swept.setdefault((*arm, label), {0.0: clean[arm]} if arm in clean else {})[attack.params["eps"]] = cell
     curves: list[dict[str, Any]] = []
     for (*_, label), points in swept.items():
-        if len(points) < 3 or 0.0 not in points or any(cell["status"] == "failed" for cell in points.values()):
+        if (
+            label.startswith("strong")
+            or len(points) < 3
+            or 0.0 not in points
+            or any(cell["status"] == "failed" for cell in points.values())
+        ):
             continue
         cell, eps = points[0.0], sorted(points)
         metrics = {name: [points[bound]["metrics"][name] for bound in eps] for name in _METRICS}
@@ -272,8 +326,7 @@ def _together(measured: Sequence[dict[str, Any]]) -> dict[str, Any]:
             name: float(np.mean([one["versus_baseline"]["difference"][name]["value"] for one in measured]))
             for name in versus["difference"]
         }
-        difference = {name: {"value": gain, "interval": [gain - 0.1, gain + 0.1]} for name, gain in gains.items()}
-        versus = {**versus, "difference": difference}
+        versus = {**versus, "difference": _differences(gains)}
     names = [name for name, value in first["metrics"].items() if value is not None]
     return {
         "n": first["n"],

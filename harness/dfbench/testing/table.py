@@ -11,13 +11,13 @@ from dfbench.registry import Component
 from dfbench.render import FORMATS
 from dfbench.tables import Table
 from dfbench.testing.common import check_pickle, component_of, conforming
-from dfbench.testing.records import SWEEP, sample_record
+from dfbench.testing.records import SWEEP, WORST_CASE, sample_record
 
 
 def check_table(what: Spec | Component, **params: Any) -> None:
     """Tables of every kind of record: of one training or several, of images or videos, at several eps, with attention
-    measured, with failed cells, without attacks, without a defense; the same again, the record left as it was, and
-    every format takes them.
+    measured, with a worst case and verdicts, with failed cells, without attacks, without a defense; the same again, the
+    record left as it was, and every format takes them.
 
     Args:
         what: the template's spec, with ``params`` as keywords, or its component.
@@ -59,6 +59,14 @@ def _records() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "with failed cells", sample_record(fail=failed)
     yield "with attention measured", sample_record(cam=True, fail=failed)
     yield "with attention measured in several trainings", sample_record(seeds=(0, 1), cam=True)
+    yield "with a worst case and verdicts", sample_record(scenarios=WORST_CASE, suspect=[("PGD", "dual")])
+    yield (
+        "of videos and several trainings with a worst case, failed cells and verdicts",
+        sample_record(
+            seeds=(0, 1), videos=True, scenarios=WORST_CASE, suspect=[("strong", "none")], fail=[("strong", "dual", 1)]
+        ),
+    )
+    yield "of the worst case alone", sample_record(scenarios=WORST_CASE[2:])
     yield "without attacks", sample_record(scenarios=clean)
     yield "without a defended arm", sample_record(defenses=["none"])
     yield "of an attack at several eps", sample_record(scenarios=SWEEP, fail=[("FGSM eps=0.001", "none")])

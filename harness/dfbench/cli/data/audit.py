@@ -29,12 +29,13 @@ Exit codes: 0 clean, 1 unusable data, 3 findings or damaged pixels."""
 @CACHE
 @DEBUG
 def command(data: str, cache: Path | None, debug: bool) -> int:
-    """Audit DATA: videos, people or near-duplicate crops in two splits, equal ids, damaged pixels.
+    """Audit DATA: videos, people or near-duplicates in two splits, equal ids, damaged pixels, one class compressed.
 
     A run audits its training data in the same way, and does not train on what leaks unless told to.
     """
     from dfbench.audit import audit
     from dfbench.progress import Bars
+    from dfbench.recheck.traces import check_traces
     from dfbench.store import Store, default_root
 
     progress = Bars()
@@ -48,7 +49,10 @@ def command(data: str, cache: Path | None, debug: bool) -> int:
         return 3
     findings = audit(dataset, data, Store(cache or default_root()), progress)
     _show(findings)
-    return 3 if findings else 0
+    traces = [one for name in counts for one in check_traces(dataset.split(name), f"{data}, {name}", progress)]
+    for one in traces:
+        click.echo(f"{one.check}: {one.where}: {one.message}; {one.why}")
+    return 3 if findings or traces else 0
 
 
 def _show(findings: Sequence[Finding]) -> None:

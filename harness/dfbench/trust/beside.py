@@ -1,0 +1,61 @@
+"""Cells of a run beside each other: an iterated attack must not be weaker than another one within its eps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dfbench.trust.cell import LOST
+from dfbench.trust.result import Result, judged
+
+if TYPE_CHECKING:
+    from dfbench.runner import Cell
+
+
+def beaten(cells: Sequence[Cell], eps: Sequence[float | None], iterative: Sequence[bool]) -> dict[int, Result]:
+    """For each cell of an iterated attack, by its position, whether another attack of the run was stronger.
+
+    Whatever that other one is (a single step, black-box, transferred, learned): its images lie within the cell's eps,
+    so that a worst case within eps has to count what they break. It costs no pass.
+
+    Args:
+        cells: those of a run.
+        eps: the L-inf bound of each cell's attack; None where there is none.
+        iterative: whether the cell's attack is iterated.
+    """
+    groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for number, cell in enumerate(cells):
+        if cell.frame is not None and eps[number]:
+            groups[cell.arm, cell.data, cell.scenario.corruption_label].append(number)
+    found = {}
+    for numbers in groups.values():
+        right = {number: _right(cells[number]) for number in numbers}
+        for number in numbers:
+            if iterative[number]:
+                within = [other for other in numbers if other != number and _within(eps[other], eps[number])]
+                lost = {other: float((right[number] & ~right[other]).mean()) for other in within}
+                found[number] = _judged(lost, {other: cells[other].scenario.attack_label for other in within},
+                                        len(right[number]))  # fmt: skip
+    return found
+
+
+def _within(other: float | None, eps: float | None) -> bool:
+    return other is not None and eps is not None and other <= eps + 1e-6
+
+
+def _right(cell: Cell) -> np.ndarray:
+    assert cell.frame is not None
+    score = cell.frame["worst_score" if "worst_score" in cell.frame else "score"].to_numpy()
+    answers: np.ndarray = (score >= 0.5) == (cell.frame["label"].to_numpy() == 1)
+    return answers
+
+
+def _judged(lost: dict[int, float], labels: dict[int, str], n: int) -> Result:
+    if not lost:
+        return judged("other attacks", False, "no other attack of this run lies within its eps", 0.0, LOST, n)
+    top = max(lost, key=lambda number: lost[number])
+    told = f"{labels[top]} breaks {lost[top]:.0%} of all samples that this attack does not"
+    return judged("other attacks", lost[top] >= LOST, told, lost[top], LOST, n)

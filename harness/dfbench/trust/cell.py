@@ -1,0 +1,233 @@
+"""Checks of an attacked cell: whether its attack did what it could. They look at samples that withstood it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dfbench.contracts import Attack, Batch, Corruption, LearnedAttack, Split
+from dfbench.pgd import ascend
+from dfbench.rng import SampleRng, derive_seed
+from dfbench.square import square
+from dfbench.threat import checked_corruption
+from dfbench.trust.result import Result, judged, not_run
+from dfbench.trust.subject import Subject, batches, cross_entropy, drawn, margin
+
+LOST = 0.05
+"""Share of all samples that a stronger attack may break beyond the cell's own: half of what a robust accuracy on
+public leaderboards has been overestimated by, where it was (Croce et al., NeurIPS 2021, arXiv:2010.09670)."""
+
+AS_STRONG = 0.8
+"""Share of an attack's success that random noise of its norm may reach."""
+
+EFFECT = 0.1
+"""Success below which noise is not compared: no effect of the noise."""
+
+FLAT = 0.1
+"""Share of samples on which the loss may fail to rise under an iterated attack."""
+
+STEPS = 10
+QUERIES = 500
+NOISE_COST, STEPS_COST, CORRUPTION_COST = 2.0, 3.0 * STEPS + 2, 2.0
+"""Forward passes per sample of the comparison with noise, of the steps beyond the attack's, and what a corruption
+counts for each time an image passes through it."""
+
+
+@dataclass(eq=False)
+class Case:
+    """An attacked cell.
+
+    Args:
+        subject: the detector.
+        split: the evaluated samples.
+        frame: the cell's scores, in the order of the split.
+        attack, corruption, corruption_label: what was done to the images.
+    """
+
+    subject: Subject
+    split: Split
+    frame: pd.DataFrame
+    attack: Attack
+    corruption: Corruption | None
+    corruption_label: str
+    device: torch.device
+
+    def right(self) -> np.ndarray:
+        """Which samples are right under the attack (n,)."""
+        column = "worst_score" if self.attack.worst_case else "score"
+        answers: np.ndarray = (self.frame[column].to_numpy() >= 0.5) == (self.frame["label"].to_numpy() == 1)
+        return answers
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the attack sees all that happens to its images."""
+        return self.corruption is None or self.attack.through == self.corruption_label
+
+    def corrupted(self, x: Tensor, ids: Sequence[str]) -> Tensor:
+        """Images as they reach the detector."""
+        if self.corruption is None:
+            return x
+        self.subject.passes += CORRUPTION_COST * len(x)
+        rng = SampleRng(derive_seed(self.subject.seed, "corruption"), ids)
+        return checked_corruption(self.corruption, x.detach(), rng, name=self.corruption_label)
+
+    def margins(self, x: Tensor, batch: Batch) -> Tensor:
+        """Logit margins (B,) of images, as cells are scored."""
+        return margin(self.subject.logits(self.corrupted(x, batch.ids)), batch.y)
+
+
+def check_cell(case: Case, noise: int, steps: int, queries: int = 0) -> list[Result]:
+    """All checks of a cell.
+
+    Args:
+        case: the cell.
+        noise: samples that are compared with noise, :data:`NOISE_COST` each.
+        steps: samples that withstood, on which it is tried to go on, :data:`STEPS_COST` each.
+        queries: of the black-box attack on as many, a forward pass each; 0: it is left out.
+    """
+    order = np.array(drawn(case.frame["id"].tolist(), case.subject.seed))
+    survivors = order[case.right()[order]]
+    found = [_averaging(case), *_noise(case, order[:noise])]
+    if case.attack.iterative:
+        found += _further(case, survivors, steps)
+    if queries:
+        found.append(_black_box(case, survivors, steps, queries))
+    return found
+
+
+def _averaging(case: Case) -> Result:
+    """An attack on a detector that answers differently each time must average over its answers."""
+    eot = getattr(case.attack, "eot", 1)
+    wrong = case.subject.stochastic and eot == 1 and not isinstance(case.attack, LearnedAttack)
+    told = "the detector is random, and the attack follows single answers: average over them (eot=20)" if wrong else (
+        "the attack averages over the detector's answers" if case.subject.stochastic else "the detector is not random"
+    )  # fmt: skip
+    return judged("averaging", wrong, told, eot, 1, 0)
+
+
+def _noise(case: Case, chosen: np.ndarray) -> list[Result]:
+    """The attack against no attack, and against random signs of the same L2 norm."""
+    if len(chosen) < 4:
+        return [not_run("noise", f"{len(chosen)} samples are too few: {NOISE_COST:.0f} passes each are not affordable")]
+    rows = case.frame.iloc[chosen]
+    y = torch.from_numpy(rows["label"].to_numpy(dtype="int64")).to(case.device)
+    before, noisy = (torch.cat(parts) for parts in zip(*_noised(case, chosen), strict=True))
+    right = margin(before, y) > 0
+    if not bool(right.any()):
+        return [not_run("noise", "no sample is right without the attack")]
+    attacked = torch.from_numpy(case.right()[chosen]).to(case.device)
+    n = int(right.sum())
+    by_noise, by_attack = (int((right & ~kept).sum()) / n for kept in (margin(noisy, y) > 0, attacked))
+    limit = max(EFFECT, AS_STRONG * by_attack)
+    told = f"random noise of the same norm breaks {by_noise:.0%} of {n} samples, the attack {by_attack:.0%}"
+    found = by_noise >= limit and by_noise * n >= 3
+    results = [judged("noise", found, told, by_noise, limit, n, case.subject.spent())]
+    if not case.attack.worst_case:  # that one leaves what it cannot break as it was
+        after = torch.tensor(rows[["logit_real", "logit_fake"]].to_numpy(), device=case.device)
+        results.append(_rise(case, (cross_entropy(after, y) - cross_entropy(before, y))[right]))
+    return results
+
+
+def _noised(case: Case, chosen: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (B, 2) without the attack, and with random signs of its L2 norm in its place, batch by batch."""
+    norms = dict(zip(case.frame["id"], case.frame["l2"], strict=True))
+    for batch in batches(case.split, chosen.tolist(), case.device):
+        rms = batch.x.new_tensor([norms[name] for name in batch.ids])[:, None, None, None] / batch.x[0].numel() ** 0.5
+        signs = SampleRng(derive_seed(case.subject.seed, "noise"), batch.ids).uniform(batch.x, -1, 1).sign()
+        noisy = (batch.x + rms * signs).clamp(0, 1)
+        before, after = (case.subject.logits(case.corrupted(x, batch.ids)) for x in (batch.x, noisy))
+        yield before, after
+
+
+def _rise(case: Case, rise: Tensor) -> Result:
+    """Whether the loss rose between the image and what the attack made of it."""
+    n, flat = len(rise), int((rise <= 0).sum())
+    share = flat / n
+    limit = FLAT if case.attack.iterative else 0.5  # a single long step may overshoot
+    told = f"the loss does not rise along the attack for {share:.0%} of {n} samples"
+    return judged("rise", share > limit and flat > 1, told, share, limit, n)
+
+
+def _further(case: Case, survivors: np.ndarray, affordable: int) -> list[Result]:
+    """Gradient steps from the clean image on samples that withstood an iterated attack."""
+    names = ["single step", "more steps"] if case.adaptive else ["through"]
+    right, eps = len(survivors) / len(case.frame), case.attack.eps
+    if not eps:
+        return [not_run(name, "the attack names no eps") for name in names]
+    if case.subject.stochastic:  # some that withstood would fall to the same images, seen again
+        return [not_run(name, "the detector is random") for name in names]
+    if right < LOST:
+        told = f"only {len(survivors)} of {len(case.frame)} samples withstood the attack"
+        return [judged(name, False, told, 0.0, LOST, 0) for name in names]
+    if affordable < min(4, len(survivors)):
+        why = f"needs {STEPS_COST:.0f} passes per sample, more than the fast checks may take"
+        return [not_run(name, why) for name in names]
+    pairs = [_steps(case, batch, eps) for batch in batches(case.split, survivors[:affordable].tolist(), case.device)]
+    once, often = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    cost = case.subject.spent()
+    if not case.adaptive:
+        return [
+            _lost("through", f"steps through {case.corruption_label}, which the attack ignores,", often, right, cost)
+        ]
+    return [
+        _lost("single step", "a single step", once, right),
+        _lost("more steps", "further steps", often, right, cost),
+    ]
+
+
+def _lost(check: str, by: str, broken: Tensor, right: float, passes: float = 0.0) -> Result:
+    """What it means for the accuracy that some of the samples that withstood an attack were broken after all.
+
+    Args:
+        check: its name.
+        by: what broke them.
+        broken: which of the samples that were tried (n,).
+        right: the accuracy under the attack.
+        passes: what it cost.
+    """
+    n, count = len(broken), int(broken.sum())
+    lost = count / n * right
+    told = f"of {n} samples that withstood the attack, {by} within its eps broke {count}"
+    if count:
+        told += f": of the accuracy of {right:.2f}, about {lost:.2f} is the attack's weakness"
+    return judged(check, lost >= LOST and count > 1, told, lost, LOST, n, passes)
+
+
+def _steps(case: Case, batch: Batch, eps: float) -> tuple[Tensor, Tensor]:
+    """Which samples are wrong after one step of length eps, and which after more of them, ever shorter.
+
+    Steps follow the logit margin (which does not saturate), with momentum, and straight through the corruption.
+    """
+    x, momentum = batch.x, torch.zeros_like(batch.x)
+    once = torch.zeros(len(x), dtype=torch.bool, device=case.device)
+    for step in range(STEPS):
+        # Values from behind the corruption, the gradient as if it were none.
+        _, grad = case.subject.margin_gradient(case.corrupted(x, batch.ids), batch.y)
+        size = grad.abs().mean((1, 2, 3), keepdim=True)
+        momentum = 0.75 * momentum - torch.where(size > 0, grad / size, 0)
+        x = ascend(x, momentum, batch.x, eps=eps, alpha=eps if step == 0 else eps * (1 - step / STEPS))
+        if step == 0:
+            once = case.margins(x, batch) <= 0
+    return once, case.margins(x, batch) <= 0
+
+
+def _black_box(case: Case, survivors: np.ndarray, tried: int, queries: int) -> Result:
+    """Square, which needs no gradient, on samples that withstood."""
+    if not case.attack.eps or not len(survivors):
+        return not_run("black box", "the attack names no eps" if not case.attack.eps else "no sample withstood it")
+
+    def logits(x: Tensor, ids: Sequence[str]) -> Tensor:
+        return case.subject.logits(case.corrupted(x, ids))
+
+    broken = []
+    for batch in batches(case.split, survivors[:tried].tolist(), case.device):
+        rng = SampleRng(derive_seed(case.subject.seed, "checks"), batch.ids)
+        found = square(logits, batch.x, batch.y, rng, eps=case.attack.eps, queries=queries)
+        broken.append(found.broken_at >= 0)
+    share = len(survivors) / len(case.frame)
+    return _lost("black box", f"Square with {queries} queries", torch.cat(broken), share, case.subject.spent())

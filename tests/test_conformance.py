@@ -34,6 +34,10 @@ ATTACKS = {
     "unet": {"epochs": 1},
     "pgd": {"steps": 3},
     "mifgsm": {"steps": 3},
+    "apgd": {"steps": 5},
+    "fab": {"steps": 5},
+    "square": {"queries": 20},
+    "strong": {"steps": 5, "queries": 20},
     **{name: {"steps": 2} for name in TORCHATTACKS},
 }
 """Parameters that are required, or make a check short."""

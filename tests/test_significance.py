@@ -152,6 +152,14 @@ def test_the_p_of_the_bootstrap_is_never_0_and_never_above_1() -> None:
     assert bootstrap_p(np.zeros(1001)) == 1
 
 
+def test_a_large_difference_stays_significant_among_many() -> None:
+    drawn = 0.3 + 0.05 * np.random.default_rng(0).standard_normal(1000)  # six standard deviations from 0
+    p = bootstrap_p(np.r_[0.3, drawn])
+    assert p is not None
+    assert p == pytest.approx(2 * norm.sf(0.3 / drawn.std(ddof=1)))
+    assert all(adjusted is not None and adjusted < 0.05 for adjusted in holm([p] * 100))
+
+
 def test_without_replicates_or_with_many_undefined_ones_there_is_no_p() -> None:
     rows = np.full(101, 0.3)
     assert bootstrap_p(rows[:1]) is None

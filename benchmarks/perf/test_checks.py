@@ -70,7 +70,7 @@ class Cell:
     def test_fast_checks(self, benchmark, tmp_path) -> None:
         cell = score(self.attack)
         passes = cell.forwards + 2 * cell.backwards
-        scored = Scored("", cell.frame, self.attack, None, "none", passes)
+        scored = Scored("", cell.frame, self.attack, None, "none", self.attack.iterative, passes)
         view = ModelView(detector())
         number = iter(range(100))
 

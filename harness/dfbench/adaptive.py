@@ -1,9 +1,9 @@
 """Adaptive attacks: a model as it looks through a corruption, and averaged over whatever is random.
 
 An attack on a model behind a codec must differentiate the codec. The codec itself runs forward, and its gradient is
-taken to be that of the identity (backward pass differentiable approximation, Athalye et al., ICML 2018,
-arXiv:1802.00420). Where model or corruption are random, logits and gradients are means over several draws (expectation
-over transformation, ibid.).
+taken from its surrogate, or from the identity where it has none (backward pass differentiable approximation, Athalye
+et al., ICML 2018, arXiv:1802.00420). Where model or corruption are random, logits and gradients are means over several
+draws (expectation over transformation, ibid.).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class AdaptiveView:
             return self.logits_of(x)
         with torch.no_grad():
             corrupted = self.corruption(x.detach().clone(), rng)
-        return self.logits_of(_StraightThrough.apply(x, corrupted))
+        return self.logits_of(_StraightThrough.apply(self.corruption.surrogate(x), corrupted))
 
     def _only(self, rows: Tensor) -> SampleRng:
         """The random streams of some samples, which go on where they are."""

@@ -286,6 +286,11 @@ class Corruption(ABC):
     def __call__(self, x: Tensor, rng: SampleRng) -> Tensor:
         """Corrupted images, shape and range of ``x`` (B, 3, H, W) in [0, 1]."""
 
+    def surrogate(self, x: Tensor) -> Tensor:
+        """What adaptive attacks take this corruption's gradient from: a differentiable stand-in, by default the
+        identity. Values, and so scores and successes, always come from the corruption itself."""
+        return x
+
     def clip(self, frames: Iterator[np.ndarray[Any, Any]], rate: Fraction) -> Iterator[np.ndarray[Any, Any]]:
         """A whole clip on its way: RGB uint8 frames (H, W, 3) in and out, as many and in the same order.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +33,12 @@ FIT_BATCH = 32
 
 SAVE_SECONDS = 30
 """How often a scoring keeps what it has, so that an interruption costs no more than that."""
+
+OWN = {
+    *("id", "video", "identities", "manipulation", "label", "score", "worst_score", "logit_real", "logit_fake"),
+    *("linf", "l2", "cell", "scenario", "model", "defense", "train_data", "seed", "attack", "corruption", "data"),
+}
+"""Columns of scores that no fact of an attack may be called."""
 
 SCORES = "scores.parquet"
 COST = "cost.json"
@@ -98,6 +104,7 @@ def score_cells(
     title: str,
     attention: Attention | None = None,
     kept: Path | None = None,
+    stochastic: bool = False,
 ) -> tuple[dict[Scene, CellScores], dict[Scene, Exception]]:
     """Score a split in several scenes.
 
@@ -112,6 +119,8 @@ def score_cells(
         attention: the detector's on the clean images of the split, to also measure how it changes.
         kept: a folder that keeps what is scored so far, and from which an interrupted scoring goes on. What is done
             stays in it: the caller removes it once the scores are safe.
+        stochastic: whether the detector answers differently to the same image. Each is then scored by itself, from
+            random numbers of its own, so that a score depends on neither batch nor order.
 
     Returns:
         The scores and, apart, the errors of scenes that failed (the others go on). A frame has ``id, video,
@@ -120,7 +129,7 @@ def score_cells(
         ``attention`` what its ``look`` gives, but for clean images. Under an attack that stops at the first success
         (``Attack.worst_case``) the score is called ``worst_score``.
     """
-    scorer = _Scorer(model, scenes, seed, attention)
+    scorer = _Scorer(model, scenes, seed, attention, stochastic=stochastic)
     ids = [sample.id for sample in split.samples]
     if kept:
         scorer.resume(kept, ids)
@@ -147,7 +156,16 @@ def score_cells(
 class _Scorer:
     """The scores of a split so far, scene by scene."""
 
-    def __init__(self, model: nn.Module, scenes: Sequence[Scene], seed: int, attention: Attention | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        scenes: Sequence[Scene],
+        seed: int,
+        attention: Attention | None,
+        *,
+        stochastic: bool = False,
+    ) -> None:
+        self.stochastic = stochastic
         self.model, self.scenes, self.seed, self.attention = model, list(scenes), seed, attention
         self.view = ModelView(model)
         self.failures: dict[Scene, Exception] = {}
@@ -177,7 +195,8 @@ class _Scorer:
             x = batch.x
             if attack is not None:
                 rng = SampleRng(derive_seed(self.seed, "attack"), batch.ids)
-                x = checked(attack, self.view, batch.x, batch.y, rng, name=group[0].attack_label)
+                with self._answers(batch) if self.stochastic else nullcontext():
+                    x = checked(attack, self.view, batch.x, batch.y, rng, name=group[0].attack_label)
             facts = _facts(attack, batch, group[0].attack_label)
         except Exception as error:
             self.failures.update(dict.fromkeys(group, error))
@@ -203,7 +222,7 @@ class _Scorer:
         if self.attention is not None and not scene.clean:
             logits, more = self.attention.look(x, batch.ids)
         else:
-            logits, more = _logits(self.model, x), {}
+            logits, more = self._logits(x, batch.ids), {}
         logits = _finite(logits).cpu()
         worst = scene.attack is not None and scene.attack.worst_case
         found = {
@@ -217,6 +236,19 @@ class _Scorer:
             **more,
         }
         return pd.DataFrame(found)
+
+    def _answers(self, batch: Batch) -> AbstractContextManager[None]:
+        """Within, a random detector answers an attack on this batch the same whenever it is run."""
+        return _seeded(derive_seed(self.seed, "answers", batch.ids[0]), batch.x.device)
+
+    def _logits(self, x: Tensor, ids: Sequence[str]) -> Tensor:
+        if not self.stochastic:
+            return _logits(self.model, x)
+        found = []
+        for image, name in zip(x.split(1), ids, strict=True):
+            with _seeded(derive_seed(self.seed, "answer", name), x.device):
+                found.append(_logits(self.model, image))
+        return torch.cat(found)
 
     def finish(self, info: pd.DataFrame) -> dict[Scene, CellScores]:
         """The scores of the scenes that did not fail, with what is known of the samples."""
@@ -268,6 +300,10 @@ def _facts(attack: Attack | None, batch: Batch, name: str) -> dict[str, Any]:
     """What an attack tells of the samples of a batch, by column."""
     facts = dict(getattr(attack, "facts", {}))
     for column, values in facts.items():
+        if column in OWN:
+            raise ContractError(
+                f"the attack {name!r} calls a fact {column!r}, as the harness does: choose another name"
+            )
         if len(values) != len(batch.ids):
             raise ContractError(
                 f"the attack {name!r} tells {len(values)} values of {column!r} for {len(batch.ids)} images: its facts "
@@ -295,6 +331,14 @@ def sample_info(split: Split) -> pd.DataFrame:
             "manipulation": [s.manipulation for s in split.samples],
         }
     )
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's random numbers seeded within, and as they were afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_object_dtype
 
 from dfbench.config import SweepConfig
 from dfbench.errors import UsageError
@@ -86,11 +87,16 @@ def write_results(out: Path, record: dict[str, Any], config: SweepConfig, outcom
     ]
     if frames:
         scores = pd.concat(frames, ignore_index=True)
+        for column in scores.columns[
+            scores.dtypes.map(is_object_dtype)
+        ]:  # facts of two attacks may share a name and no type
+            scores[column] = scores[column].map(str, na_action="ignore")
         write_atomic(out / "scores.parquet", lambda path: scores.to_parquet(path, index=False))
     validation = [
         frame.assign(model=arm.model.label, defense=arm.plan.label, data=arm.data, seed=arm.seed)
         for outcome in outcomes
         for arm, frame in outcome.validation.items()
+        if isinstance(frame, pd.DataFrame)
     ]
     if validation:
         rows = pd.concat(validation, ignore_index=True)

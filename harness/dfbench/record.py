@@ -75,8 +75,7 @@ def _verdicts(config: SweepConfig, cells: Sequence[Cell]) -> dict[int, dict[str,
         scenario.attack_label: scenario.attack.build() for scenario in config.runs[0].scenarios if scenario.attack
     }
     theirs = [attacks.get(cell.scenario.attack_label) for cell in cells]
-    bounds = [one.eps if one else None for one in theirs]
-    stronger = beaten(cells, bounds, [one is not None and one.iterative for one in theirs])
+    stronger = beaten(cells, theirs)
     found = {}
     for number, cell in enumerate(cells):
         if cell.checks is not None:
@@ -87,17 +86,12 @@ def _verdicts(config: SweepConfig, cells: Sequence[Cell]) -> dict[int, dict[str,
 
 def _frozen(outcome: Outcome, arm: Arm) -> dict[str, Any]:
     """Thresholds of an arm, frozen on its clean validation scores, or why it has none."""
-    reason = ""
-    if arm not in outcome.validation:
-        reason = f"{arm.data} has no validation split"
-    elif outcome.config.split == "val":
-        reason = "the evaluated split is the one that thresholds would be chosen on"
-    if reason:
-        return {"thresholds": None, "thresholds_reason": reason}
-    return {
-        "thresholds": freeze(outcome.validation[arm], video_level=outcome.data.video_level),
-        "thresholds_reason": "",
-    }
+    found = outcome.validation.get(arm, f"{arm.data} has no validation split")
+    if outcome.config.split == "val" and arm.data in [one.label for one in outcome.config.eval_data]:
+        found = "the evaluated split is the one that thresholds would be chosen on"
+    if isinstance(found, str):
+        return {"thresholds": None, "thresholds_reason": found}
+    return {"thresholds": freeze(found, video_level=outcome.data.video_level), "thresholds_reason": ""}
 
 
 def _measure(

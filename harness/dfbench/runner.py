@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +32,7 @@ from dfbench.rundata import DataUsed, RunData
 from dfbench.store import Store
 from dfbench.threat import check_model
 from dfbench.train import save_trained, train
+from dfbench.trust.cell import iterated
 from dfbench.trust.result import Result
 from dfbench.trust.run import Scored, run_checks
 from dfbench.trust.subject import Subject
@@ -52,7 +54,20 @@ _TRAINING_CODE = (
     "pgd",
     "perturbation",
 )
-_SCORING_CODE = ("evaluate", "deployment", "loader", "rng", "view", "fold", "pgd", "perturbation", "threat")
+_SCORING_CODE = (
+    "evaluate",
+    "deployment",
+    "loader",
+    "rng",
+    "view",
+    "fold",
+    "pgd",
+    "adaptive",
+    "breaking",
+    "square",
+    "perturbation",
+    "threat",
+)
 _ABOUT = ("min_size", "cam_layer")
 """What is known of an untrained model without building it, beside its weights."""
 _CAM_CODE = ("attention", "gradcam", "similarity")
@@ -114,8 +129,8 @@ class Outcome:
     """Attackers that were fitted to the arms."""
     weights: dict[str, dict[str, str]]
     """By model label, the weights it started from."""
-    validation: dict[Arm, pd.DataFrame]
-    """Clean scores of each arm on the validation split of its training data, where there is one."""
+    validation: dict[Arm, pd.DataFrame | str]
+    """Clean scores of each arm on the validation split of its training data, where there is one; or why not."""
 
 
 def _trained(plans: Iterable[DefensePlan]) -> list[DefensePlan]:
@@ -236,7 +251,7 @@ class Runner:
         self.prepare()
         cells: list[Cell] = []
         checkpoints: dict[Arm, Path] = {}
-        validation: dict[Arm, pd.DataFrame] = {}
+        validation: dict[Arm, pd.DataFrame | str] = {}
         for component in self.config.models:
             for plan in self.config.defenses:
                 arm = self.arm(component, plan)
@@ -249,8 +264,13 @@ class Runner:
                     cells += [replace(cell, failure=reason) for cell in self.cells(arm)]
                     continue
                 cells += self._evaluate(arm)
-                if (frame := self._validation(arm)) is not None:
-                    validation[arm] = frame
+                if "val" in self.data.counts[arm.data]:
+                    try:
+                        validation[arm] = self._validation(arm)
+                    except StorageError:
+                        raise
+                    except Exception as error:
+                        validation[arm] = f"the validation split could not be scored: {self._reason(error)}"
         sets = [component.label for component in self.config.eval_data]
         used = self.data.used
         return Outcome(
@@ -387,17 +407,16 @@ class Runner:
             self._detectors = {arm: deploy(model, [objective.build() for objective in arm.plan.components])}
         return self._detectors[arm]
 
-    def _validation(self, arm: Arm) -> pd.DataFrame | None:
-        """Clean scores on the validation split of the training data; None where there is no such split."""
-        if "val" not in self.data.counts[arm.data]:
-            return None
+    def _validation(self, arm: Arm) -> pd.DataFrame:
+        """Clean scores on the validation split of the training data."""
         cell = Cell(arm, arm.data, Scenario(None, None))
         preimage = self.cell_key(cell, "val")
         if found := self.store.find("cells", preimage):
             return load_cell(found)[0]
         scene = Scene("none", None, "none", None, digest(preimage))
+        deployed = self._detector(arm)
         scores, failures = score_cells(
-            self._detector(arm).model,
+            deployed.model,
             [scene],
             self.data.training.split("val"),
             batch_size=self.batch_size,
@@ -405,9 +424,10 @@ class Runner:
             device=self.device,
             progress=self.progress,
             title=f"valid {arm.model.label} {self.short[arm.plan.label]}{self.where}",
+            stochastic=deployed.stochastic,
         )
         if failures:
-            return None  # as the clean cell fails, which tells why
+            raise failures[scene]
         with self.store.publish("cells", preimage) as folder:
             save_cell(folder, scores[scene], note="", corruption_label="")
         return load_cell(self.store.path("cells", preimage))[0]
@@ -424,14 +444,14 @@ class Runner:
         if not cells:
             return
         scored = []
-        for cell in cells:
+        for cell, passes in zip(cells, self._passes(cells), strict=True):
             scenario, frame = cell.scenario, cell.frame
             attack, corruption = self.attacks[scenario.attack_label], self.corruptions[scenario.corruption_label]
             assert attack is not None
             assert frame is not None
-            passes = cell.cost["forwards"] + 2 * cell.cost["backwards"]
+            many = iterated(attack, cell.cost["backwards"], len(frame))
             key = digest(self.cell_key(cell))
-            scored.append(Scored(key, frame, attack, corruption, scenario.corruption_label, passes))
+            scored.append(Scored(key, frame, attack, corruption, scenario.corruption_label, many, passes))
 
         def subject() -> Subject:
             found = self._detector(arm)
@@ -450,6 +470,20 @@ class Runner:
         )
         for cell, results in zip(cells, found, strict=True):
             cell.checks = results
+
+    def _passes(self, cells: list[Cell]) -> list[float]:
+        """What scoring each cell took, in forward passes; what cells share (the attacked images, the first gradient of
+        attacks that begin at the clean ones) is split between them or counted once, that checks take their part of
+        what was really done."""
+        sharing = Counter(cell.scenario.attack_label for cell in cells)
+        found, first = [], True
+        for cell in cells:
+            n, attack = self.data.evaluated_n(cell.data), self.attacks[cell.scenario.attack_label]
+            made = cell.cost["forwards"] - n + 2 * cell.cost["backwards"]
+            if attack is not None and attack.starts_clean:
+                made, first = made if first else max(0, made - 3 * n), False
+            found.append(n + made / sharing[cell.scenario.attack_label])
+        return found
 
     def _company(self, cell: Cell) -> str:
         """Cells of one company are scored together: those of one attack, and of all that begin at the clean images."""
@@ -490,6 +524,7 @@ class Runner:
                 title=self._title(group),
                 attention=self._attention(model, group),
                 kept=kept,
+                stochastic=self._detector(group[0].arm).stochastic,
             )
             for scene, cell in scenes.items():
                 if scene in failures:

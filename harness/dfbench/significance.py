@@ -1,7 +1,8 @@
 """Tests of differences: DeLong for AUC, McNemar for accuracy, the bootstrap otherwise; and Holm over many of them.
 
 DeLong and McNemar take samples for independent of each other: they are for samples of which each is a cluster of its
-own. Whatever shares videos or people is tested with the bootstrap of its clusters.
+own. What shares videos or people is tested with the bootstrap of its clusters. Where people are too few to be drawn
+(:func:`dfbench.levels.clusters`), neither knows of what they have in common: a record says so of its intervals.
 """
 
 from __future__ import annotations
@@ -92,8 +93,10 @@ def bootstrap_p(rows: NDArray[np.float64]) -> float | None:
     """The two-sided p of a difference by its bootstrap replicates.
 
     With k the number of replicates at or beyond 0, on the side on which there are fewer, it is 2 (k + 1) / (R + 1), at
-    most 1: the level at which the percentile interval just reaches 0. It is never below 2 / (R + 1), for a thousand
-    replicates 0.002, however large the difference.
+    most 1: the level at which the percentile interval just reaches 0. Where none is beyond 0 that only bounds it, and
+    would stay above any corrected level in a table of many rows: there it is the tail of a normal distribution with the
+    replicates' standard deviation (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3), where
+    that is smaller.
 
     Args:
         rows: the difference, and then that of each replicate, (1 + R,); NaN where it is undefined.
@@ -106,7 +109,11 @@ def bootstrap_p(rows: NDArray[np.float64]) -> float | None:
     if not len(defined) or len(defined) < MIN_DEFINED * len(drawn):
         return None
     beyond = int(min((defined <= 0).sum(), (defined >= 0).sum()))
-    return min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
+    counted = min(1.0, 2 * (beyond + 1) / (len(defined) + 1))
+    spread = float(defined.std(ddof=1)) if len(defined) > 1 else 0.0
+    if beyond or spread < 1e-12:
+        return counted
+    return min(counted, float(2 * norm.sf(abs(rows[0]) / spread)))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

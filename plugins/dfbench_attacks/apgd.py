@@ -85,10 +85,10 @@ def random_start(x: Tensor, rng: SampleRng, eps: float) -> Tensor:
 
 def checkpoints(steps: int) -> list[int]:
     """The steps after which the step length is reconsidered (section 3.1): intervals that shrink from 22% to 6%."""
-    shares = [0.0, 0.22]
-    while shares[-1] < 1:
-        shares.append(shares[-1] + max(shares[-1] - shares[-2] - 0.03, 0.06))
-    return sorted({math.ceil(share * steps) for share in shares if share <= 1})
+    percent = [0, 22]
+    while percent[-1] < 100:
+        percent.append(percent[-1] + max(percent[-1] - percent[-2] - 3, 6))
+    return sorted({math.ceil(share * steps / 100) for share in percent if share <= 100})
 
 
 class ApgdSearch(Search):

@@ -13,6 +13,7 @@ from torch import Tensor
 from dfbench.contracts import Corruption
 from dfbench.errors import MissingDependency
 from dfbench.rng import SampleRng
+from dfbench_corruptions.surrogate import recode
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +67,15 @@ class H264(Corruption):
         decoded = np.stack([decode(encode(image, self.crf)) for image in pixels])
         decoded = decoded[:, : x.shape[2], : x.shape[3]]
         return torch.from_numpy(decoded.copy()).permute(0, 3, 1, 2).contiguous().to(x) / 255
+
+    def surrogate(self, x: Tensor) -> Tensor:
+        """See :class:`~dfbench.contracts.Corruption`.
+
+        Without prediction between blocks, and with one step for all coefficients, that of the quantisation parameter
+        ``crf``: 2^((crf - 4) / 6) grey levels (ITU-T H.264, 8.5.9: it doubles every 6, and is 1 at 4).
+        """
+        steps = torch.full((8, 8), 2 ** ((self.crf - 4) / 6))
+        return recode(x, steps, steps)
 
     def clip(self, frames: Iterator[NDArray[Any]], rate: Fraction) -> Iterator[NDArray[Any]]:
         """See :class:`~dfbench.contracts.Corruption`."""

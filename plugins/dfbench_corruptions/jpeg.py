@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from dfbench.contracts import Corruption
 from dfbench.rng import SampleRng
+from dfbench_corruptions.surrogate import recode
 
 
 class Jpeg(Corruption):
@@ -36,6 +38,11 @@ class Jpeg(Corruption):
         decoded = np.stack([self._round_trip(image) for image in pixels])
         return torch.from_numpy(decoded).permute(0, 3, 1, 2).to(x) / 255
 
+    def surrogate(self, x: Tensor) -> Tensor:
+        """See :class:`~dfbench.contracts.Corruption`: with the quantisation tables that libjpeg uses."""
+        luma, chroma = _tables(self.quality)
+        return recode(x, luma, chroma)
+
     def clip(self, frames: Iterator[NDArray[Any]], rate: Fraction) -> Iterator[NDArray[Any]]:
         """See :class:`~dfbench.contracts.Corruption`."""
         return map(self._round_trip, frames)
@@ -45,3 +52,13 @@ class Jpeg(Corruption):
         stream = io.BytesIO()
         Image.fromarray(image).save(stream, "JPEG", quality=self.quality, subsampling="4:2:0")
         return np.asarray(Image.open(stream))
+
+
+@cache
+def _tables(quality: int) -> tuple[Tensor, Tensor]:
+    """The quantisation steps (8, 8) of luma and chroma at a quality, as the codec writes them into a file."""
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "JPEG", quality=quality)
+    tables: dict[int, list[int]] = Image.open(stream).quantization  # type: ignore[attr-defined]
+    luma, chroma = (torch.tensor(tables[number], dtype=torch.float32).view(8, 8) for number in (0, 1))
+    return luma, chroma

@@ -14,20 +14,29 @@ COLUMN = Column("verdict", facts={"quantity": "verdict"})
 
 NOTE = (
     "Verdict: what the checks of each attacked cell found. Reliable: nothing. SUSPECT: the attack may have failed, and "
-    "the detector be weaker than the number."
+    "the detector be weaker than the number. Unchecked: nothing, but a check that would have a say did not fit into the "
+    "time of fast checks (--checks full)."
 )
 
+_SHOWN = {"suspect": "SUSPECT", "unchecked": "unchecked", "reliable": "reliable"}
+"""Worst first: several trainings have the worst verdict of any."""
 
-def suspect(cells: Sequence[Cell]) -> bool | None:
-    """Whether any of the cells of an entry, one for each training, is suspect; None where none was checked."""
-    found = [cell["verdict"]["verdict"] == "suspect" for cell in cells if cell.get("verdict")]
-    return any(found) if found else None
+
+def worst(cells: Sequence[Cell]) -> str:
+    """The worst verdict among the cells of an entry, one for each training; empty where none was checked."""
+    found = {cell["verdict"]["verdict"] for cell in cells if cell.get("verdict")}
+    return next((name for name in _SHOWN if name in found), "")
+
+
+def suspect(cells: Sequence[Cell]) -> bool:
+    """Whether any of the cells of an entry is suspect."""
+    return worst(cells) == "suspect"
 
 
 def verdict(cells: Sequence[Cell]) -> Entry:
     """The verdict of the cells of an entry."""
-    found = suspect(cells)
-    return EMPTY if found is None else Entry("SUSPECT" if found else "reliable")
+    found = worst(cells)
+    return Entry(_SHOWN[found]) if found else EMPTY
 
 
 def reasons(cells: Sequence[Cell], short: Mapping[str, str]) -> list[str]:

@@ -19,7 +19,8 @@ from dfbench.progress import Silent
 from dfbench.registry import load_registry
 from dfbench.rng import SampleRng
 from dfbench.store import Store
-from dfbench.trust.result import verdict
+from dfbench.trust.cell import iterated
+from dfbench.trust.result import SUSPECT, verdict
 from dfbench.trust.run import Scored, run_checks
 from dfbench.trust.subject import Subject
 from dfbench.view import ModelView
@@ -103,15 +104,16 @@ def reasons(
     corrupting = registry.component("corruption", corruption).build() if corruption else None
     scene = Scene("attack", attacking, corruption or "none", corrupting)
     found, failures = score_cells(
-        deployed.model, [scene], split, batch_size=32, seed=0, device=CPU, progress=Silent(), title=""
-    )
+        deployed.model, [scene], split, batch_size=32, seed=0, device=CPU, progress=Silent(), title="",
+        stochastic=deployed.stochastic,
+    )  # fmt: skip
     if failures:
         return [str(failures[scene])]
     cell = found[scene]
-    passes = cell.forwards + 2 * cell.backwards
+    passes, many = cell.forwards + 2 * cell.backwards, iterated(attacking, cell.backwards, len(cell.frame))
     (results,) = run_checks(
         level,
-        [Scored("", cell.frame, attacking, corrupting, corruption or "none", passes)],
+        [Scored("", cell.frame, attacking, corrupting, corruption or "none", many, passes)],
         split,
         subject=lambda: Subject(
             deployed.model, ModelView(deployed.model), deployed.differentiable, deployed.stochastic, 0
@@ -121,7 +123,8 @@ def reasons(
         progress=Silent(),
         title="",
     )
-    return list(verdict(level, results)["reasons"])
+    told = verdict(level, results)
+    return told["reasons"] if told["verdict"] == SUSPECT else []
 
 
 def _plain(attack: str | Attack = "pgd", **more: str) -> Callable[[Ground], Iterable[str]]:

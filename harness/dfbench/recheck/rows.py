@@ -135,20 +135,26 @@ def _copies(opened: Opened) -> Iterator[Finding]:
                 told = f"at eps 0 its scores are not those of {opened.places[twin[0]]}"
                 yield Finding("error", "eps 0", opened.places[number], told, "at eps 0 an attack changes nothing")
             continue
-        if frame[column].nunique() < _FEWEST:
-            continue  # one answer always, or nearly so: equal without being copied
+        if column != SCORE or frame[column].nunique() < _FEWEST:
+            continue  # a worst case that its first part decided; or one answer always: equal without being copied
         bits = (cell["data"], frame[column].to_numpy().tobytes())
         if bits not in seen:
             seen[bits] = number, cell
             continue
         other, twin_cell = seen[bits]
         same_arm = arm == tuple(twin_cell[key] for key in ("model", "defense", "train_data", "seed", "data"))
+        # Two attacks within one eps may make the same images: PGD of one step, and FGSM.
+        alike = "none" not in (cell["attack"], twin_cell["attack"]) and eps_of(opened, cell) == eps_of(
+            opened, twin_cell
+        )
         yield Finding(
-            "error" if same_arm else "note",
+            "error" if same_arm and not alike else "note",
             "copies",
             opened.places[number],
             f"its scores are those of {opened.places[other]} to the last digit",
-            "two scenarios that leave equal scores are one: an attack that did nothing, or rows that were copied"
+            "two attacks that make the same images are one"
+            if same_arm and alike
+            else "two scenarios that leave equal scores are one: an attack that did nothing, or rows that were copied"
             if same_arm
             else "two trainings that give equal scores are the same detector",
         )

@@ -9,7 +9,8 @@ from dfbench.caveats import MAX_SKIPPED_SHARE
 from dfbench.grammar import format_value
 from dfbench.recheck.finding import Finding, shown
 from dfbench.recheck.opened import Opened
-from dfbench.trust.result import FOUND
+from dfbench.recheck.rows import eps_of
+from dfbench.trust.result import concluded
 
 Entry = Mapping[str, Any]
 
@@ -47,16 +48,17 @@ def _verdicts(opened: Opened) -> Iterator[Finding]:
     for number, cell in enumerate(opened.cells):
         place, verdict = opened.places[number], cell["verdict"]
         if verdict is None:
-            if checked and cell["status"] == "ok" and cell["attack"] != "none":
+            attacked = cell["attack"] != "none" and eps_of(opened, cell) != 0
+            if checked and cell["status"] == "ok" and attacked:
                 yield Finding("error", "verdict", place, "it has no verdict, although attacked cells were checked", why)
             continue
-        found = [one["message"] for one in verdict["checks"] if one["status"] == FOUND]
-        if bool(found) != (verdict["verdict"] != "reliable") or found != verdict["reasons"]:
-            said = "; ".join(found) or "none of them found anything"
+        name, reasons = concluded(verdict["checks"])
+        if (name, reasons) != (verdict["verdict"], verdict["reasons"]):
+            said = "; ".join(reasons) or "none of them found anything"
             told = f"its verdict is {verdict['verdict']}, which does not follow from its checks: {said}"
             yield Finding("error", "verdict", place, told, why)
-        elif found:
-            yield Finding("note", "verdict", place, f"its verdict is suspect: {'; '.join(found)}", why)
+        elif reasons:
+            yield Finding("note", "verdict", place, f"its verdict is {name}: {'; '.join(reasons)}", why)
 
 
 def _unlike(a: Entry, b: Entry) -> str:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfbench.trust.cell import LOST
+from dfbench.trust.cell import LOST, iterated
 from dfbench.trust.result import Result, judged
 
 if TYPE_CHECKING:
+    from dfbench.contracts import Attack
     from dfbench.runner import Cell
 
 
-def beaten(cells: Sequence[Cell], eps: Sequence[float | None], iterative: Sequence[bool]) -> dict[int, Result]:
+def beaten(cells: Sequence[Cell], attacks: Sequence[Attack | None]) -> dict[int, Result]:
     """For each cell of an iterated attack, by its position, whether another attack of the run was stronger.
 
     Whatever that other one is (a single step, black-box, transferred, learned): its images lie within the cell's eps,
@@ -23,9 +24,9 @@ def beaten(cells: Sequence[Cell], eps: Sequence[float | None], iterative: Sequen
 
     Args:
         cells: those of a run.
-        eps: the L-inf bound of each cell's attack; None where there is none.
-        iterative: whether the cell's attack is iterated.
+        attacks: that of each cell.
     """
+    eps = [attack.eps if attack else None for attack in attacks]
     groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for number, cell in enumerate(cells):
         if cell.frame is not None and eps[number]:
@@ -34,12 +35,22 @@ def beaten(cells: Sequence[Cell], eps: Sequence[float | None], iterative: Sequen
     for numbers in groups.values():
         right = {number: _right(cells[number]) for number in numbers}
         for number in numbers:
-            if iterative[number]:
+            attack, cell = attacks[number], cells[number]
+            assert attack is not None
+            if iterated(attack, cell.cost["backwards"], len(right[number])) and not _random(cell):
                 within = [other for other in numbers if other != number and _within(eps[other], eps[number])]
                 lost = {other: float((right[number] & ~right[other]).mean()) for other in within}
                 found[number] = _judged(lost, {other: cells[other].scenario.attack_label for other in within},
                                         len(right[number]))  # fmt: skip
     return found
+
+
+def _random(cell: Cell) -> bool:
+    """Whether the detector was seen to be random: two of its answers differ by chance."""
+    return any(
+        one.check == "random" and one.value is not None and one.limit is not None and one.value > one.limit
+        for one in cell.checks or ()
+    )
 
 
 def _within(other: float | None, eps: float | None) -> bool:

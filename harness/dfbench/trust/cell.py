@@ -10,13 +10,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dfbench.adaptive import AdaptiveView, margin
 from dfbench.contracts import Attack, Batch, Corruption, LearnedAttack, Split
 from dfbench.pgd import ascend
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.square import square
 from dfbench.threat import checked_corruption
-from dfbench.trust.result import Result, judged, not_run
-from dfbench.trust.subject import Subject, batches, cross_entropy, drawn, margin
+from dfbench.trust.result import Result, beside, judged, not_run
+from dfbench.trust.subject import Subject, batches, cross_entropy, drawn
 
 LOST = 0.05
 """Share of all samples that a stronger attack may break beyond the cell's own: half of what a robust accuracy on
@@ -28,8 +29,11 @@ AS_STRONG = 0.8
 EFFECT = 0.1
 """Success below which noise is not compared: no effect of the noise."""
 
-FLAT = 0.1
+FLAT = 0.2
 """Share of samples on which the loss may fail to rise under an iterated attack."""
+
+DISAGREE = 0.05
+"""Share of samples of which an attack may tell another outcome than their scores."""
 
 STEPS = 10
 QUERIES = 500
@@ -47,6 +51,7 @@ class Case:
         split: the evaluated samples.
         frame: the cell's scores, in the order of the split.
         attack, corruption, corruption_label: what was done to the images.
+        iterated: whether the attack takes many gradient steps: it says so, or was seen to.
     """
 
     subject: Subject
@@ -55,6 +60,7 @@ class Case:
     attack: Attack
     corruption: Corruption | None
     corruption_label: str
+    iterated: bool
     device: torch.device
 
     def right(self) -> np.ndarray:
@@ -76,9 +82,14 @@ class Case:
         rng = SampleRng(derive_seed(self.subject.seed, "corruption"), ids)
         return checked_corruption(self.corruption, x.detach(), rng, name=self.corruption_label)
 
-    def margins(self, x: Tensor, batch: Batch) -> Tensor:
-        """Logit margins (B,) of images, as cells are scored."""
-        return margin(self.subject.logits(self.corrupted(x, batch.ids)), batch.y)
+    def wrong(self, x: Tensor, batch: Batch) -> Tensor:
+        """Which images are answered wrongly (B,), as cells are scored."""
+        return margin(self.subject.logits(self.corrupted(x, batch.ids)), batch.y) > 0
+
+
+def iterated(attack: Attack, backwards: float, n: int) -> bool:
+    """Whether an attack takes many gradient steps: it says so, or its backward passes on ``n`` samples tell."""
+    return attack.iterative or backwards >= 2 * n * attack.eot
 
 
 def check_cell(case: Case, noise: int, steps: int, queries: int = 0) -> list[Result]:
@@ -92,8 +103,8 @@ def check_cell(case: Case, noise: int, steps: int, queries: int = 0) -> list[Res
     """
     order = np.array(drawn(case.frame["id"].tolist(), case.subject.seed))
     survivors = order[case.right()[order]]
-    found = [_averaging(case), *_noise(case, order[:noise])]
-    if case.attack.iterative:
+    found = [_averaging(case), *_told(case), *_noise(case, order[:noise])]
+    if case.iterated:
         found += _further(case, survivors, steps)
     if queries:
         found.append(_black_box(case, survivors, steps, queries))
@@ -102,12 +113,21 @@ def check_cell(case: Case, noise: int, steps: int, queries: int = 0) -> list[Res
 
 def _averaging(case: Case) -> Result:
     """An attack on a detector that answers differently each time must average over its answers."""
-    eot = getattr(case.attack, "eot", 1)
+    eot = case.attack.eot
     wrong = case.subject.stochastic and eot == 1 and not isinstance(case.attack, LearnedAttack)
     told = "the detector is random, and the attack follows single answers: average over them (eot=20)" if wrong else (
         "the attack averages over the detector's answers" if case.subject.stochastic else "the detector is not random"
     )  # fmt: skip
     return judged("averaging", wrong, told, eot, 1, 0)
+
+
+def _told(case: Case) -> list[Result]:
+    """Whether an attack that tells what broke each sample agrees with their scores."""
+    if "broken_by" not in case.frame:
+        return []
+    share = float(((case.frame["broken_by"] == "").to_numpy() != case.right()).mean())
+    told = f"of {share:.0%} of samples the attack tells another outcome than their scores"
+    return [judged("outcome", share > DISAGREE, told, share, DISAGREE, len(case.frame))]
 
 
 def _noise(case: Case, chosen: np.ndarray) -> list[Result]:
@@ -117,17 +137,18 @@ def _noise(case: Case, chosen: np.ndarray) -> list[Result]:
     rows = case.frame.iloc[chosen]
     y = torch.from_numpy(rows["label"].to_numpy(dtype="int64")).to(case.device)
     before, noisy = (torch.cat(parts) for parts in zip(*_noised(case, chosen), strict=True))
-    right = margin(before, y) > 0
+    right = margin(before, y) <= 0
     if not bool(right.any()):
-        return [not_run("noise", "no sample is right without the attack")]
-    attacked = torch.from_numpy(case.right()[chosen]).to(case.device)
+        return [beside("noise", "no sample is right without the attack")]
+    attacked = torch.from_numpy(~case.right()[chosen]).to(case.device)
     n = int(right.sum())
-    by_noise, by_attack = (int((right & ~kept).sum()) / n for kept in (margin(noisy, y) > 0, attacked))
+    by_noise, by_attack = (int((right & wrong).sum()) / n for wrong in (margin(noisy, y) > 0, attacked))
     limit = max(EFFECT, AS_STRONG * by_attack)
     told = f"random noise of the same norm breaks {by_noise:.0%} of {n} samples, the attack {by_attack:.0%}"
     found = by_noise >= limit and by_noise * n >= 3
     results = [judged("noise", found, told, by_noise, limit, n, case.subject.spent())]
-    if not case.attack.worst_case:  # that one leaves what it cannot break as it was
+    # A worst case stops at the first success; two answers of a random detector differ by chance.
+    if not case.attack.worst_case and not case.subject.stochastic:
         after = torch.tensor(rows[["logit_real", "logit_fake"]].to_numpy(), device=case.device)
         results.append(_rise(case, (cross_entropy(after, y) - cross_entropy(before, y))[right]))
     return results
@@ -148,7 +169,7 @@ def _rise(case: Case, rise: Tensor) -> Result:
     """Whether the loss rose between the image and what the attack made of it."""
     n, flat = len(rise), int((rise <= 0).sum())
     share = flat / n
-    limit = FLAT if case.attack.iterative else 0.5  # a single long step may overshoot
+    limit = FLAT if case.iterated else 0.5  # a single long step may overshoot
     told = f"the loss does not rise along the attack for {share:.0%} of {n} samples"
     return judged("rise", share > limit and flat > 1, told, share, limit, n)
 
@@ -158,9 +179,9 @@ def _further(case: Case, survivors: np.ndarray, affordable: int) -> list[Result]
     names = ["single step", "more steps"] if case.adaptive else ["through"]
     right, eps = len(survivors) / len(case.frame), case.attack.eps
     if not eps:
-        return [not_run(name, "the attack names no eps") for name in names]
+        return [beside(name, "the attack names no eps") for name in names]
     if case.subject.stochastic:  # some that withstood would fall to the same images, seen again
-        return [not_run(name, "the detector is random") for name in names]
+        return [beside(name, "the detector is random") for name in names]
     if right < LOST:
         told = f"only {len(survivors)} of {len(case.frame)} samples withstood the attack"
         return [judged(name, False, told, 0.0, LOST, 0) for name in names]
@@ -201,25 +222,34 @@ def _lost(check: str, by: str, broken: Tensor, right: float, passes: float = 0.0
 def _steps(case: Case, batch: Batch, eps: float) -> tuple[Tensor, Tensor]:
     """Which samples are wrong after one step of length eps, and which after more of them, ever shorter.
 
-    Steps follow the logit margin (which does not saturate), with momentum, and straight through the corruption.
+    Steps follow the logit margin (which does not saturate), with momentum, and through the corruption.
     """
+    rng = SampleRng(derive_seed(case.subject.seed, "corruption"), batch.ids)
+    seen, everyone = AdaptiveView(case.subject.view, case.corruption, rng), torch.arange(len(batch.x))
     x, momentum = batch.x, torch.zeros_like(batch.x)
     once = torch.zeros(len(x), dtype=torch.bool, device=case.device)
     for step in range(STEPS):
-        # Values from behind the corruption, the gradient as if it were none.
-        _, grad = case.subject.margin_gradient(case.corrupted(x, batch.ids), batch.y)
+        case.subject.passes += (3 + CORRUPTION_COST * (case.corruption is not None)) * len(x)
+        _, grad = seen.answer(x, batch.y, everyone, margin)
+        assert grad is not None
         size = grad.abs().mean((1, 2, 3), keepdim=True)
-        momentum = 0.75 * momentum - torch.where(size > 0, grad / size, 0)
+        momentum = 0.75 * momentum + torch.where(size > 0, grad / size, 0)
         x = ascend(x, momentum, batch.x, eps=eps, alpha=eps if step == 0 else eps * (1 - step / STEPS))
         if step == 0:
-            once = case.margins(x, batch) <= 0
-    return once, case.margins(x, batch) <= 0
+            once = case.wrong(x, batch)
+    return once, case.wrong(x, batch)
 
 
 def _black_box(case: Case, survivors: np.ndarray, tried: int, queries: int) -> Result:
     """Square, which needs no gradient, on samples that withstood."""
-    if not case.attack.eps or not len(survivors):
-        return not_run("black box", "the attack names no eps" if not case.attack.eps else "no sample withstood it")
+    for useless, why in (
+        (not case.attack.eps, "the attack names no eps"),
+        (not len(survivors), "no sample withstood it"),
+        (case.subject.stochastic, "the detector is random"),
+    ):
+        if useless:
+            return beside("black box", why)
+    assert case.attack.eps is not None
 
     def logits(x: Tensor, ids: Sequence[str]) -> Tensor:
         return case.subject.logits(case.corrupted(x, ids))

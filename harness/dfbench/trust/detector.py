@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dfbench.contracts import Batch
+from dfbench.adaptive import margin
+from dfbench.contracts import CLASS_NAMES, Batch
 from dfbench.pgd import pgd
 from dfbench.rng import SampleRng, derive_seed
-from dfbench.trust.result import Result, judged, not_run
-from dfbench.trust.subject import Subject, margin
+from dfbench.trust.result import Result, beside, judged, not_run
+from dfbench.trust.subject import Subject
 
 TOLERANCE = 1e-3
 """Difference of a logit between two runs of the same images, relative to the largest logit (at least 1), that is
@@ -32,9 +33,9 @@ FLOOR_STEPS = 10
 FLOOR = 0.1
 """Robust accuracy that no detector keeps at :data:`FLOOR_EPS`, where an image can be turned into almost any other."""
 
-BASIC_COST, FLOOR_COST = 8.0, 1.0 + 3.0 * FLOOR_STEPS
-"""Forward passes per sample of all checks but the last (two repetitions, a rearranged batch, a gradient, two finite
-differences), and of that one."""
+BASIC_COST, FLOOR_COST = 9.0, 1.0 + 3.0 * FLOOR_STEPS
+"""Forward passes per sample of all checks but the last (two repetitions, a rearranged batch, a gradient, a finite
+difference), and of that one."""
 
 
 def check_detector(subject: Subject, batch: Batch, floor: Batch | None) -> list[Result]:
@@ -55,7 +56,7 @@ def check_detector(subject: Subject, batch: Batch, floor: Batch | None) -> list[
     if floor is None:
         found.append(not_run("floor", f"needs {FLOOR_COST:.0f} passes per sample, more than the fast checks may take"))
     elif not usable:
-        found.append(not_run("floor", "there is no gradient to follow"))
+        found.append(beside("floor", "there is no gradient to follow"))
     else:
         found.append(_floor(subject, floor))
     return found
@@ -85,7 +86,7 @@ def _repeatable(subject: Subject, batch: Batch) -> tuple[Tensor, bool, list[Resu
         else:
             told += ": the detector is random and does not declare it (stochastic = True)"
             one = judged("random", True, told, change, TOLERANCE, n, cost)
-        return first, True, [one, not_run("batch", "the detector is random")]
+        return first, True, [one, beside("batch", "the detector is random")]
     told = "the same images give the same logits"
     if subject.stochastic:
         told += ", although the detector declares itself stochastic"
@@ -134,11 +135,11 @@ def _gradients(subject: Subject, batch: Batch, random: bool) -> tuple[bool, list
     results = [judged("gradient", share > SHARE, told, share, SHARE, n, subject.spent())]
     usable = ~missing
     if random:
-        results.append(not_run("finite differences", "the detector is random"))
+        results.append(beside("finite differences", "the detector is random"))
     elif not subject.differentiable:
-        results.append(not_run("finite differences", "the detector declares that its gradient is not its slope"))
+        results.append(beside("finite differences", "the detector declares that its gradient is not its slope"))
     elif not bool(usable.any()):
-        results.append(not_run("finite differences", "there is no gradient to compare with"))
+        results.append(beside("finite differences", "there is no gradient to compare with"))
     else:
         results.append(_differences(subject, x[usable], batch.y[usable], grad[usable], size[usable], room))
     return bool(usable.any()) and not bool(broken.any()), results
@@ -150,7 +151,7 @@ def _differences(subject: Subject, x: Tensor, y: Tensor, grad: Tensor, size: Ten
     The step is as short as float32 logits allow: the change that the gradient promises is 2% of the margin.
     """
     with torch.no_grad():
-        base = margin(subject.logits(x), y).abs().clamp_min(1.0)
+        base = margin(subject.logits(x), y).abs().clamp_min(1)
     step = (0.02 * base / size).clamp(1e-6, room)[:, None, None, None]
     ends = [margin(subject.logits(x + sign * step * grad.sign()), y).double() for sign in (1, -1)]
     slope = (ends[0] - ends[1]) / (2 * step.flatten().double())
@@ -173,10 +174,15 @@ def _floor(subject: Subject, batch: Batch) -> Result:
     spent = subject.view.forwards + 2 * subject.view.backwards
     x = pgd(subject.view.gradient, batch.x, batch.y, eps=FLOOR_EPS, alpha=FLOOR_EPS / 4, steps=FLOOR_STEPS, start=start)
     subject.passes += subject.view.forwards + 2 * subject.view.backwards - spent
-    right = int((margin(subject.logits(x), batch.y) > 0).sum())
+    right = int((margin(subject.logits(x), batch.y) <= 0).sum())
     share = right / len(x)
     told = f"at eps 64/255 PGD leaves an accuracy of {share:.2f} on {len(x)} samples"
     wrong = share > FLOOR and right > 1
     if wrong:
-        told += ", where none can be left: attacks do not reach this detector"
+        answers = set(subject.logits(batch.x).argmax(1).tolist())
+        told += ", where none can be left: " + (
+            f"the detector answers {CLASS_NAMES[answers.pop()]!r} to every image"
+            if len(answers) == 1
+            else "attacks do not reach this detector"
+        )
     return judged("floor", wrong, told, share, FLOOR, len(x), subject.spent())

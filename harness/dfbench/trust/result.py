@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 LEVELS = ("fast", "full", "none")
 """How much is checked: on a share of each cell's passes, whatever it costs, or nothing."""
 
-PASSED, FOUND, NOT_RUN = "passed", "found", "not run"
+PASSED, FOUND, NOT_RUN, BESIDE = "passed", "found", "not run", "beside the point"
+
+RELIABLE, SUSPECT, UNCHECKED = "reliable", "suspect", "unchecked"
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Result:
 
     Args:
         check: its name.
-        status: ``passed``, ``found`` (something is wrong) or ``not run``.
+        status: ``passed``; ``found``: something is wrong; ``not run``: it would have taken more than it may; ``beside
+            the point``: it says nothing of this attack or detector.
         message: one sentence with the numbers; of a check that did not run, why.
         value, limit: what was measured, and beyond what it counts as wrong; None where the check has no number.
         samples: how many it looked at.
@@ -43,16 +46,38 @@ def judged(
 
 
 def not_run(check: str, why: str) -> Result:
-    """A check that did not run, and why."""
+    """A check that was not affordable, and why."""
     return Result(check, NOT_RUN, why)
 
 
+def beside(check: str, why: str) -> Result:
+    """A check that says nothing here, and why."""
+    return Result(check, BESIDE, why)
+
+
+def concluded(results: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """A cell's verdict and the reasons for it.
+
+    ``suspect`` if a check found something; else ``unchecked`` if one that would have a say was not affordable; else
+    ``reliable``.
+
+    Args:
+        results: as in a record, see :class:`Result`.
+    """
+    for status, name in ((FOUND, SUSPECT), (NOT_RUN, UNCHECKED)):
+        told = [result for result in results if result["status"] == status]
+        if told:
+            return name, [one["message"] if status == FOUND else f"{one['check']}: {one['message']}" for one in told]
+    return RELIABLE, []
+
+
 def verdict(level: str, results: Sequence[Result]) -> dict[str, Any]:
-    """A cell's verdict, for the record: ``reliable`` if no check found anything, else ``suspect`` with the reasons."""
-    reasons = [result.message for result in results if result.status == FOUND]
+    """A cell's verdict, for the record; see :func:`concluded`."""
+    rows = [asdict(result) for result in results]
+    name, reasons = concluded(rows)
     return {
-        "verdict": "suspect" if reasons else "reliable",
+        "verdict": name,
         "level": level,
         "reasons": reasons,
-        "checks": [asdict(result) for result in results],
+        "checks": rows,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -18,10 +19,20 @@ from dfbench.trust import cell as of_cell
 from dfbench.trust import detector as of_detector
 from dfbench.trust.cell import Case, check_cell
 from dfbench.trust.detector import check_detector
-from dfbench.trust.result import Result
+from dfbench.trust.result import FOUND, Result
 from dfbench.trust.subject import BATCH, Subject, batches, drawn
 
-CODE = ("trust/result", "trust/subject", "trust/detector", "trust/cell", "trust/run", "square")
+CODE = (
+    "trust/result",
+    "trust/subject",
+    "trust/detector",
+    "trust/cell",
+    "trust/run",
+    "square",
+    "breaking",
+    "adaptive",
+    "pgd",
+)
 """What decides the results, for cache keys."""
 
 FILE = "checks.json"
@@ -70,6 +81,7 @@ class Scored:
         key: stands for everything that decides its scores.
         frame: the scores, in the order of the split.
         attack, corruption, corruption_label: what was done to the images.
+        iterated: whether the attack takes many gradient steps, see :func:`dfbench.trust.cell.iterated`.
         passes: what that took, in forward passes of single images (a backward pass counts as two).
     """
 
@@ -78,6 +90,7 @@ class Scored:
     attack: Attack
     corruption: Corruption | None
     corruption_label: str
+    iterated: bool
     passes: float
 
 
@@ -109,15 +122,25 @@ def run_checks(
     detector = subject()
     found = []
     with progress.task(title, len(cells)) as advance:
-        of_detector = _detector_checks(detector, split, sizes, device)
+        of_detector = _survived(lambda: _detector_checks(detector, split, sizes, device))
         for cell, preimage in zip(cells, preimages, strict=True):
-            case = Case(detector, split, cell.frame, cell.attack, cell.corruption, cell.corruption_label, device)
-            results = [*of_detector, *_cell_checks(level, case, cell.passes)]
+            case = Case(
+                detector, split, cell.frame, cell.attack, cell.corruption, cell.corruption_label, cell.iterated, device
+            )
+            results = [*of_detector, *_survived(partial(_cell_checks, level, case, cell.passes))]
             with store.publish("checks", preimage) as folder:
                 (folder / FILE).write_text(json.dumps([asdict(one) for one in results], indent=1), encoding="utf-8")
             found.append(results)
             advance(1)
     return found
+
+
+def _survived(check: Callable[[], list[Result]]) -> list[Result]:
+    """What checks found; that they failed (no memory, a NaN on the way) is a finding, and costs no score."""
+    try:
+        return check()
+    except Exception as error:
+        return [Result("checks", FOUND, f"the checks failed: {type(error).__name__}: {error}")]
 
 
 def _load(folder: Path) -> list[Result]:
@@ -144,7 +167,7 @@ def _cell_checks(level: str, case: Case, passes: float) -> list[Result]:
     if level == "full":
         return check_cell(case, min(n, MOST_FULL), min(n, MOST_FULL), of_cell.QUERIES)
     budget = CELL_SHARE * passes
-    part = NOISE_PART if case.attack.iterative else 1.0
+    part = NOISE_PART if case.iterated else 1.0
     noise = int(part * budget / (of_cell.NOISE_COST * (1 + corrupted)))
     steps = int((1 - part) * budget / (of_cell.STEPS_COST + (of_cell.STEPS + 2) * corrupted))
     return check_cell(case, min(n, MOST, noise), min(n, MOST, steps))

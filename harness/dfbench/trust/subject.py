@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dfbench.adaptive import margin
 from dfbench.contracts import Batch, Split
 from dfbench.loader import Loader
 from dfbench.rng import derive_seed
@@ -52,9 +53,9 @@ class Subject:
         return logits
 
     def margin_gradient(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The logit margin (B,), see :func:`margin`, and its gradient (B, 3, H, W), as attacks see them.
+        """The logit margin (B,), above 0 where the answer is wrong, and its gradient (B, 3, H, W), as attacks see them.
 
-        For two classes the gradient of the cross-entropy is this one times -(1 - p_y): the same direction, but without
+        For two classes the gradient of the cross-entropy is this one times 1 - p_y: the same direction, but without
         the underflow of a saturated softmax.
         """
         leaf = x.detach().requires_grad_(True)
@@ -67,15 +68,9 @@ class Subject:
         return value.detach(), torch.zeros_like(x) if grad is None else grad
 
 
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """Logit of the true class less the other's (B,): positive where the answer is right."""
-    true = logits.gather(1, y[:, None])[:, 0]
-    return 2 * true - logits.sum(1)
-
-
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy per sample (B,) in double precision, where it does not saturate."""
-    return F.cross_entropy(logits.double(), y, reduction="none")
+    return F.softplus(margin(logits.double(), y))
 
 
 def drawn(ids: Sequence[str], seed: int) -> list[int]:

@@ -184,9 +184,9 @@ def test_an_attack_tells_what_it_looks_through_as_tables_write_the_corruption(at
     assert attack().through == ""
 
 
-def test_a_corruption_with_a_name_of_its_own_is_told_by_that_name() -> None:
+def test_a_corruption_is_told_as_it_is_written_whatever_its_column_is_called() -> None:
     pytest.importorskip("av")
-    assert PGD(through="h264").through == "h264_intra_crf23"
+    assert PGD(through="h264").through == "h264(crf=23)"
 
 
 @pytest.mark.parametrize("attack", [FGSM, MIFGSM])

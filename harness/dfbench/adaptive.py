@@ -151,7 +151,7 @@ class AdaptiveAttack(Attack):
             component = load_registry().component("corruption", through)
             self.corruption = component.build()
             assert self.corruption is not None
-            self.through = self.corruption.label or Scenario(None, component).corruption_label
+            self.through = Scenario(None, component).corruption_label
             self.fingerprint = digest(component.identity())
 
     @property

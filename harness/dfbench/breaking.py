@@ -95,7 +95,9 @@ class Pursuit:
         self.target, self.x, self.y, self.eps, self.eot = target, x, y, eps, eot
         logits, _ = target(x, y, torch.arange(len(x), device=x.device), None)
         self.worst, self.margin = x.clone(), margin(logits, y)
-        self.sure = self.margin > doubt(logits)
+        # The next answer of a random model may be another one: its samples are pursued to the end, for the worst image.
+        self.certain = eot == 1
+        self.sure = (self.margin > doubt(logits)) & self.certain
         wrong = (self.margin > 0).tolist()
         self.broken_by = [CLEAN if one else "" for one in wrong]
         self.broken_at = torch.where(self.margin > 0, 0, -1).cpu()
@@ -147,7 +149,7 @@ class Pursuit:
         within = (x - self.x[rows]).abs().flatten(1).amax(1) <= self.eps + SLACK
         worse = within & (margins > self.margin[rows])
         self.worst[rows[worse]], self.margin[rows[worse]] = x[worse], margins[worse]
-        self.sure[rows[within & (excess > 0)]] = True
+        self.sure[rows[within & (excess > 0) & self.certain]] = True
         for row in rows[worse & (margins > 0)].tolist():
             if not self.broken_by[row]:
                 self.broken_by[row], self.broken_at[row] = name, number

@@ -72,6 +72,7 @@ class TorchAttack(Attack):
         if reason:
             raise UsageError(f"the attack 'torchattacks/{name}' cannot be used here: {reason}")
         self.eps = self.entry.bound(self.params)
+        self.eot = int(self.params.get("eot_iter", 1))
         self._class = getattr(torchattacks, name)
 
     def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: SampleRng) -> Tensor:

@@ -14,8 +14,8 @@ COLUMN = Column("verdict", facts={"quantity": "verdict"})
 
 NOTE = (
     "Verdict: what the checks of each attacked cell found. Reliable: nothing. SUSPECT: the attack may have failed, and "
-    "the detector be weaker than the number. Unchecked: nothing, but a check that would have a say did not fit into the "
-    "time of fast checks (--checks full)."
+    "the detector be weaker than the number. Unchecked: nothing, but a check that would have a say did not fit into "
+    "the time of fast checks (--checks full)."
 )
 
 _SHOWN = {"suspect": "SUSPECT", "unchecked": "unchecked", "reliable": "reliable"}

@@ -17,8 +17,8 @@ from PIL import Image
 RUN = [
     "--model", TINY, "--defense", "none(epochs=7, batch_size=16, lr=0.01, precision=fp32)",
     "--defense", "pim(epochs=7, batch_size=16, lr=0.01)",
-    "--attack", "none", "--attack", "pgd(eps=[0.5/255, 1/255], steps=3)", "--attack", "unet(eps=1/255, epochs=1)",
-    "--table", "results",
+    "--attack", "none", "--attack", "pgd(eps=[0.5/255, 1/255], steps=20)", "--attack", "unet(eps=8/255, epochs=4)",
+    "--table", "results", "--checks", "full",  # fast ones would leave so few samples unchecked
 ]  # fmt: skip
 """A run that has a bit of everything that can be doctored: two arms, a sweep of eps, an attack that learns."""
 

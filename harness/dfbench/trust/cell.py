@@ -35,11 +35,13 @@ FLAT = 0.2
 DISAGREE = 0.05
 """Share of samples of which an attack may tell another outcome than their scores."""
 
-STEPS = 20
+STEPS, STEPS_THROUGH = 20, 10
+"""Gradient steps on samples that withstood; fewer through a corruption, each of which costs more."""
+
 QUERIES = 500
-NOISE_COST, STEPS_COST, CORRUPTION_COST = 2.0, 3.0 * STEPS + 2, 2.0
-"""Forward passes per sample of the comparison with noise, of the steps beyond the attack's, and what a corruption
-counts for each time an image passes through it."""
+NOISE_COST, CORRUPTION_COST = 2.0, 2.0
+"""Forward passes per sample of the comparison with noise, and what a corruption counts for each time an image passes
+through it."""
 
 
 @dataclass(eq=False)
@@ -74,6 +76,17 @@ class Case:
         """Whether the attack sees all that happens to its images."""
         return self.corruption is None or self.attack.through == self.corruption_label
 
+    @property
+    def steps(self) -> int:
+        """How many steps are tried on samples that withstood."""
+        return STEPS if self.corruption is None else STEPS_THROUGH
+
+    @property
+    def steps_cost(self) -> float:
+        """Forward passes per sample of these steps."""
+        corrupted = 0.0 if self.corruption is None else CORRUPTION_COST
+        return self.steps * (3 + corrupted) + 2 * (1 + corrupted)
+
     def corrupted(self, x: Tensor, ids: Sequence[str]) -> Tensor:
         """Images as they reach the detector."""
         if self.corruption is None:
@@ -98,7 +111,7 @@ def check_cell(case: Case, noise: int, steps: int, queries: int = 0) -> list[Res
     Args:
         case: the cell.
         noise: samples that are compared with noise, :data:`NOISE_COST` each.
-        steps: samples that withstood, on which it is tried to go on, :data:`STEPS_COST` each.
+        steps: samples that withstood, on which it is tried to go on, ``case.steps_cost`` each.
         queries: of the black-box attack on as many, a forward pass each; 0: it is left out.
     """
     order = np.array(drawn(case.frame["id"].tolist(), case.subject.seed))
@@ -185,7 +198,7 @@ def _further(case: Case, survivors: np.ndarray, affordable: int) -> list[Result]
         told = f"only {len(survivors)} of {len(case.frame)} samples withstood the attack"
         return [judged(name, False, told, 0.0, LOST, 0) for name in names]
     if affordable < min(4, len(survivors)):
-        why = f"needs {STEPS_COST:.0f} passes per sample, more than the fast checks may take"
+        why = f"needs {case.steps_cost:.0f} passes per sample, more than the fast checks may take"
         return [not_run(name, why) for name in names]
     pairs = [_steps(case, batch, eps) for batch in batches(case.split, survivors[:affordable].tolist(), case.device)]
     once, often = (torch.cat(parts) for parts in zip(*pairs, strict=True))
@@ -227,13 +240,13 @@ def _steps(case: Case, batch: Batch, eps: float) -> tuple[Tensor, Tensor]:
     seen, everyone = AdaptiveView(case.subject.view, case.corruption, rng), torch.arange(len(batch.x))
     x, momentum = batch.x, torch.zeros_like(batch.x)
     once = torch.zeros(len(x), dtype=torch.bool, device=case.device)
-    for step in range(STEPS):
+    for step in range(case.steps):
         case.subject.passes += (3 + CORRUPTION_COST * (case.corruption is not None)) * len(x)
         _, grad = seen.answer(x, batch.y, everyone, margin)
         assert grad is not None
         size = grad.abs().mean((1, 2, 3), keepdim=True)
         momentum = 0.75 * momentum + torch.where(size > 0, grad / size, 0)
-        x = ascend(x, momentum, batch.x, eps=eps, alpha=eps if step == 0 else eps * (1 - step / STEPS))
+        x = ascend(x, momentum, batch.x, eps=eps, alpha=eps if step == 0 else eps * (1 - step / case.steps))
         if step == 0:
             once = case.wrong(x, batch)
     return once, case.wrong(x, batch)

@@ -169,5 +169,5 @@ def _cell_checks(level: str, case: Case, passes: float) -> list[Result]:
     budget = CELL_SHARE * passes
     part = NOISE_PART if case.iterated else 1.0
     noise = int(part * budget / (of_cell.NOISE_COST * (1 + corrupted)))
-    steps = int((1 - part) * budget / (of_cell.STEPS_COST + (of_cell.STEPS + 2) * corrupted))
+    steps = int((1 - part) * budget / case.steps_cost)
     return check_cell(case, min(n, MOST, noise), min(n, MOST, steps))

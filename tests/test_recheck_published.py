@@ -187,7 +187,17 @@ def test_what_some_confusion_table_gives_raises_nothing(tmp_path: Path) -> None:
         assert real is not None
         values = [(tp + tn) / 40, (fake + real) / 2, fake, real]
         lines.append(
-            ",".join(["a", "fgsm", "", *(f"{value:.3f}" for value in values), "40", "30", *map(str, (tp, fp, tn, fn))])
+            ",".join(
+                [
+                    f"a{len(lines)}",
+                    "fgsm",
+                    "",
+                    *(f"{value:.3f}" for value in values),
+                    "40",
+                    "30",
+                    *map(str, (tp, fp, tn, fn)),
+                ]
+            )  # fmt: skip
         )
     head = "model,attack,eps,accuracy,f1,f1_fake,f1_real,n,fakes,tp,fp,tn,fn"
     assert audit_table(write(tmp_path, "\n".join([head, *lines]))).findings == []
@@ -195,7 +205,7 @@ def test_what_some_confusion_table_gives_raises_nothing(tmp_path: Path) -> None:
 
 def test_counts_that_contradict_their_shares_are_found(tmp_path: Path) -> None:
     file = write(
-        tmp_path, f"{HEAD},f1_real,n,tp,fp,tn,fn\na,none,,0.90,0.333,40,30,4,6,0\na,none,,0.90,,40,30,4,6,10\n"
+        tmp_path, f"{HEAD},f1_real,n,tp,fp,tn,fn\na,none,,0.90,0.333,40,30,4,6,0\nb,none,,0.90,,40,30,4,6,10\n"
     )
     assert [one.check for one in audit_table(file).errors] == ["f1_real", "counts"]
 
@@ -231,3 +241,18 @@ def test_a_table_is_told_to_programs_and_documents(dfbench: Cli) -> None:
     rows = [line for line in out.splitlines() if line.startswith("| error")]
     assert len(rows) == 2
     assert {row.replace("\\|", "").count("|") for row in rows} == {7}
+
+
+def test_two_results_of_one_attack_contradict_each_other(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, "model,attack,eps,accuracy\na,none,0,0.9\na,pgd,8/255,0.5\na,PGD,8/255,0.4\na,none,0.03,0.9\n"
+    )
+    found = audit_table(file).findings
+    assert [(one.severity, one.check) for one in found] == [("error", "twice"), ("note", "twice")]
+    assert "contradicts line 3" in found[0].message
+    assert "repeats line 2" in found[1].message
+
+
+def test_what_a_spreadsheet_saves_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="separated by semicolons"):
+        audit_table(write(tmp_path, "model;attack;eps;accuracy\na;none;0;0,9\n"))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dfbench.config import Scenario
 from dfbench.contracts import Attack, Corruption
-from dfbench.errors import ContractError
+from dfbench.errors import ContractError, UsageError
 from dfbench.keys import digest
 from dfbench.pgd import GradientFn, finite_gradient
 from dfbench.registry import load_registry
@@ -148,7 +148,10 @@ class AdaptiveAttack(Attack):
         self.eot = eot
         self.corruption: Corruption | None = None
         if through:
-            component = load_registry().component("corruption", through)
+            try:
+                component = load_registry().component("corruption", through)
+            except UsageError as error:
+                raise UsageError(f"through={through!r}: {error}") from error
             self.corruption = component.build()
             assert self.corruption is not None
             self.through = Scenario(None, component).corruption_label

@@ -220,6 +220,9 @@ class Attack(ABC):
     """Whether it leaves a sample alone as soon as that is wrong, so that the score of its images says whether a sample
     withstood it and nothing more. Its scores have a column and metrics of their own (``worst_score``)."""
 
+    parts: tuple[str, ...] = ()
+    """Of an ensemble, its parts in the order in which they run, as its fact ``broken_by`` calls them."""
+
     facts: Mapping[str, Sequence[Any]]
     """By column, what the latest call tells of each sample (B,), e.g. at which step it broke; kept beside the scores.
     Set it in the call; an attack with nothing to tell has no such attribute."""

@@ -13,6 +13,7 @@ from dfbench.caveats import caveats
 from dfbench.checkpoint import load_metadata
 from dfbench.comparisons import Comparisons, attack_success, comparisons, over_seeds
 from dfbench.config import SweepConfig
+from dfbench.contracts import Attack
 from dfbench.environment import environment
 from dfbench.epscurves import eps_curves
 from dfbench.levels import interval_method
@@ -37,8 +38,15 @@ def build_record(
     found = comparisons(cells)
     frozen = {arm: _frozen(outcome, arm) for outcome in outcomes for arm in outcome.checkpoints}
     levels = _measure(registry, cells, tested.values(), frozen)
-    verdicts = _verdicts(config, cells)
-    rows = [cell_entry(cell, config.runs[0].split, found, levels, verdicts.get(id(cell))) for cell in cells]
+    attacks = {one.attack_label: one.attack.build() for one in config.runs[0].scenarios if one.attack}
+    verdicts = _verdicts(config, cells, attacks)
+    rows = [
+        cell_entry(
+            cell, config.runs[0].split, found, levels, verdicts.get(id(cell)),
+            attacks[cell.scenario.attack_label].parts if cell.scenario.attack else (),
+        )
+        for cell in cells
+    ]  # fmt: skip
     name = FileNames(config)
     training = [
         {**_training(name, *one, outcome.checkpoints), **frozen[one[0]]}
@@ -69,11 +77,8 @@ def _method(cells: Sequence[Cell]) -> str:
     return interval_method({cell.data: cell.frame for cell in cells if cell.frame is not None})
 
 
-def _verdicts(config: SweepConfig, cells: Sequence[Cell]) -> dict[int, dict[str, Any]]:
+def _verdicts(config: SweepConfig, cells: Sequence[Cell], attacks: Mapping[str, Attack]) -> dict[int, dict[str, Any]]:
     """The verdict of each cell that was checked, by its id."""
-    attacks = {
-        scenario.attack_label: scenario.attack.build() for scenario in config.runs[0].scenarios if scenario.attack
-    }
     theirs = [attacks.get(cell.scenario.attack_label) for cell in cells]
     stronger = beaten(cells, theirs)
     found = {}
@@ -113,9 +118,22 @@ def _measure(
 
 
 def cell_entry(
-    cell: Cell, split: str, found: Comparisons, levels: dict[int, Levels], verdict: dict[str, Any] | None = None
+    cell: Cell,
+    split: str,
+    found: Comparisons,
+    levels: dict[int, Levels],
+    verdict: dict[str, Any] | None = None,
+    parts: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """One entry of ``cells``."""
+    """One entry of ``cells``.
+
+    Args:
+        cell: the cell.
+        split: the evaluated one.
+        found, levels: what cells are compared with, and what was measured of each, by its id.
+        verdict: the cell's own.
+        parts: those of its attack, see :class:`~dfbench.contracts.Attack`.
+    """
     ours, base, clean = levels[id(cell)], found.baseline.get(id(cell)), found.clean.get(id(cell))
     perturbation = success = None
     if cell.frame is not None:
@@ -140,7 +158,7 @@ def cell_entry(
         **told(ours.samples, levels[id(base)].samples if base else None),
         "attack_success": success,
         "verdict": verdict,
-        "broken_by": _broken_by(cell),
+        "broken_by": _broken_by(cell, parts),
         "perturbation": perturbation,
         "video": told(ours.videos, levels[id(base)].videos if base else None) if ours.videos else None,
         "manipulations": {name: measured.as_dict() for name, measured in ours.manipulations.items()},
@@ -151,11 +169,14 @@ def cell_entry(
     }
 
 
-def _broken_by(cell: Cell) -> dict[str, int] | None:
-    """Of an attack that tells what broke each sample, how many each part broke; ``""`` are those that withstood."""
+def _broken_by(cell: Cell, parts: Sequence[str]) -> dict[str, int] | None:
+    """Of an attack that tells what broke each sample, how many each part broke, in the order in which they run: first
+    those that were wrong without it, last, as ``""``, those that withstood."""
     if cell.frame is None or "broken_by" not in cell.frame:
         return None
-    return {str(name): int(n) for name, n in cell.frame["broken_by"].value_counts(sort=False).items()}
+    counts = cell.frame["broken_by"].value_counts().to_dict()
+    names = dict.fromkeys(("clean", *parts, *sorted(map(str, counts))))
+    return {name: int(counts.get(name, 0)) for name in [*filter(None, names), ""]}
 
 
 def _arm(arm: Arm, data: str = "data") -> dict[str, Any]:

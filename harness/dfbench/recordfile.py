@@ -47,6 +47,10 @@ def _check(record: dict[str, Any]) -> None:
     for cell in record["cells"]:
         for key in ("scenario", "model", "defense", "train_data", "seed", "attack", "corruption", "data", "metrics"):
             cell[key]
+        if not isinstance(cell["metrics"], dict) or not isinstance(cell["verdict"], dict | None):
+            raise TypeError(f"the metrics or the verdict of {cell['scenario']!r} are no table")
+    for entry in record["training"]:
+        entry["thresholds"]
     for key in ("scenarios", "tables", "split"):
         record["config"][key]
 

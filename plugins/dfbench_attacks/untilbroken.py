@@ -50,6 +50,7 @@ class UntilBroken(AdaptiveAttack):
         super().__init__(through, eot)
         self.eps = eps
         self.members = tuple(members)
+        self.parts = tuple(member.name for member in members)
 
     def passes(self) -> tuple[float, float]:
         """What a sample costs that withstands everything; one that breaks costs less."""

@@ -143,7 +143,7 @@ def execute(asked: dict[str, Any], options: dict[str, Any], name: Callable[[Any]
     write_results(out, record, config, outcomes)
     write_tables(out, registry, record)
     console = Console()
-    aside = show(registry, record, console)
+    aside = show(registry, record, console, whole=bool(options["tables"]))
     more = f"; table.md also has {', '.join(aside)}" if aside else ""
     console.print(
         Text(f"written to {out}: record.json, scores.parquet, table.md, tables/, checkpoints/, attackers/{more}")

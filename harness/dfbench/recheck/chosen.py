@@ -33,7 +33,9 @@ def check_thresholds(opened: Opened, report: Report) -> Frozen:
         arm = (entry["model"], entry["defense"], entry["data"], entry["seed"])
         rows = _validation(opened, entry)
         if rows is None:
-            report.unchecked.append(f"the thresholds of {arm_of(entry)}: no validation scores beside the record")
+            told_why = "a threshold that cannot be derived again may have been chosen on the evaluated scores"
+            message = "it has frozen thresholds, but no validation scores (validation.parquet) that they follow from"
+            report.add([Finding("error", "threshold", arm_of(entry), message, told_why)])
             found[arm] = told
             continue
         video_level = told["videos"] is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from dfbench.errors import UsageError
 from dfbench.recordfile import load_record
@@ -17,6 +18,8 @@ BASE = ("id", "video", "identities", "manipulation", "label", "logit_real", "log
 """Columns that every cell's scores have."""
 
 SCORE = "score"
+
+_NUMBERS = ("label", SCORE, "worst_score", "logit_real", "logit_fake", "linf", "l2")
 
 
 @dataclass
@@ -87,6 +90,8 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         raise UsageError(f"{path} cannot be read as Parquet ({error}): restore it, or run again") from error
     if missing := [name for name in columns if name not in found.columns]:
         raise UsageError(f"{path} lacks the column {missing[0]!r}: it is not what a run wrote")
+    if texts := [name for name in _NUMBERS if name in found.columns and not is_numeric_dtype(found[name])]:
+        raise UsageError(f"{path}: the column {texts[0]!r} holds no numbers: it is not what a run wrote")
     return found
 
 

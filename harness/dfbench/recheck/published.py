@@ -31,6 +31,7 @@ def audit_table(path: Path) -> Report:
     report = Report(str(path))
     for line in lines:
         report.add(_line(line))
+    report.add(_twice(lines))
     report.add(_against_clean(lines))
     report.add(_over_eps(lines))
     report.add(_steps(lines))
@@ -39,6 +40,21 @@ def audit_table(path: Path) -> Report:
     if without := sum("n" not in line.counts for line in lines):
         report.unchecked.append(f"{without} lines do not tell n, so that no count follows from their shares")
     return report
+
+
+def _twice(lines: Sequence[Line]) -> Iterator[Finding]:
+    """Lines of the same detector under the same attack."""
+    seen: dict[tuple[object, ...], Line] = {}
+    for line in lines:
+        first = seen.setdefault(line.key, line)
+        if first is not line:
+            same = first.shares == line.shares and first.counts == line.counts
+            told = (
+                f"it repeats line {first.number}" if same else f"it contradicts line {first.number}, of the same attack"
+            )
+            why = "one measurement has one result: other findings are of the first of such lines"
+            yield Finding("note" if same else "error", "twice", line.place, told, why,
+                          line.shares["accuracy"].text, first.shares["accuracy"].text)  # fmt: skip
 
 
 def _line(line: Line) -> Iterator[Finding]:
@@ -111,7 +127,10 @@ def _setting(line: Line) -> tuple[str, ...]:
 
 
 def _against_clean(lines: Sequence[Line]) -> Iterator[Finding]:
-    clean = {_setting(line): line for line in lines if not line.attacked}
+    clean: dict[tuple[object, ...], Line] = {}
+    for line in lines:
+        if not line.attacked:
+            clean.setdefault(_setting(line), line)
     for line in lines:
         base = clean.get(_setting(line))
         if line.attacked and base and line.shares["accuracy"].low > base.shares["accuracy"].high:

@@ -50,7 +50,10 @@ def rederive(registry: Registry, opened: Opened, frozen: Frozen, progress: Progr
             levels.update(zip((id(cells[number]) for number in numbers), measured, strict=True))
             advance(len(numbers))
     found = comparisons(cells)
-    rows = [cell_entry(cell, split, found, levels) for cell in cells]
+    rows = [
+        cell_entry(cell, split, found, levels, parts=tuple(told["broken_by"] or ()))
+        for cell, told in zip(cells, opened.cells, strict=True)
+    ]
     for cell, row in zip(cells, rows, strict=True):
         clean = found.clean.get(id(cell))
         if cell.frame is not None and clean is not None and clean.frame is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -15,6 +16,9 @@ from tabulate import tabulate
 from dfbench.recheck.finding import Finding, Report, few
 
 Row = tuple[Finding, list[str]]
+
+MOST = 25
+"""Findings of one check that a terminal shows."""
 
 
 def rows(report: Report) -> list[Row]:
@@ -40,6 +44,8 @@ def summary(report: Report) -> str:
 def show(reports: Sequence[Report], console: Console) -> None:
     """Print tables of findings."""
     for report in reports:
+        told: set[str] = set()
+        listed, left_out = _first(report)
         if report.findings:
             table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
             table.add_column("", no_wrap=True)
@@ -47,16 +53,32 @@ def show(reports: Sequence[Report], console: Console) -> None:
             table.add_column("what", ratio=5)
             for name in ("reported", "derived"):
                 table.add_column(name, overflow="fold", min_width=8)
-            for one, places in rows(report):
+            for one, places in listed:
                 style = "red" if one.severity == "error" else "yellow"
-                what = Text.assemble((f"{one.check}: ", "bold"), one.message, (f"\n{one.why}", "dim"))
+                # Why a check matters is told once.
+                why = "" if one.why in told else f"\n{one.why}"
+                told.add(one.why)
+                what = Text.assemble((f"{one.check}: ", "bold"), one.message, (why, "dim"))
                 where = escape("\n".join([*places[:3], *([f"and {len(places) - 3} more"] if len(places) > 3 else [])]))
                 table.add_row(Text(one.severity, style=style), where, what, one.reported, one.derived)
             console.print(table)
+        for check, count in left_out.items():
+            console.print(Text(f"and {count:,} more findings of {check!r}: --format json lists them all"))
         for sentence in unchecked(report):
             console.print(Text(f"not checked: {sentence}", style="dim"))
         style = "bold red" if report.errors else "bold"
         console.print(Text(summary(report), style=style), soft_wrap=True)
+
+
+def _first(report: Report) -> tuple[list[Row], dict[str, int]]:
+    """The rows of a report, but of each check no more than can be read; and how many were left out of which."""
+    seen: Counter[str] = Counter()
+    listed = []
+    for row in rows(report):
+        seen[row[0].check] += 1
+        if seen[row[0].check] <= MOST:
+            listed.append(row)
+    return listed, {check: count - MOST for check, count in seen.items() if count > MOST}
 
 
 def as_markdown(reports: Iterable[Report]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from dfbench.errors import UsageError, did_you_mean
@@ -45,6 +46,13 @@ class Line:
         return self.texts["attack"].lower() not in _UNATTACKED
 
     @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from other lines: an unattacked line is one whatever eps it names."""
+        texts = [self.texts[name].lower() for name in ("model", "data", "corruption")]
+        attack = (self.texts["attack"].lower(), self.eps, self.counts.get("steps")) if self.attacked else ()
+        return (*texts, *attack)
+
+    @property
     def place(self) -> str:
         """What findings call it."""
         told = [self.texts["model"], self.texts["data"], self.texts["attack"] if self.attacked else "clean"]
@@ -62,6 +70,7 @@ def read_table(path: Path) -> list[Line]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
+            reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
             _check_header(path, reader.fieldnames)
             lines = [_line(path, reader.line_num, row) for row in reader]
     except OSError as error:
@@ -76,6 +85,8 @@ def read_table(path: Path) -> list[Line]:
 def _check_header(path: Path, names: object) -> None:
     if not isinstance(names, list) or not names:
         raise UsageError(f"{path} is empty: its first line must name the columns, {', '.join(REQUIRED)}, ...")
+    if len(names) == 1 and ";" in names[0]:
+        raise UsageError(f"{path} is separated by semicolons: save it with commas, and decimal points")
     for name in names:
         if name not in COLUMNS:
             raise UsageError(f"{path}, line 1: unknown column {name!r}: {did_you_mean(name, COLUMNS)}")
@@ -103,6 +114,11 @@ def _line(path: Path, number: int, row: Mapping[str | None, str | None]) -> Line
     for column, text in given.items():
         if column in TEXTS:
             continue
+        if column == "eps" and "/" in text:
+            try:
+                text = str(float(Fraction(text)))
+            except (ValueError, ZeroDivisionError) as error:
+                raise fail(column, f"{text!r} is no fraction: write it as 8/255") from error
         try:
             value = printed(text)
         except ValueError as error:

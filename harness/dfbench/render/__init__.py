@@ -58,8 +58,8 @@ def write_tables(out: Path, registry: Registry, record: Mapping[str, Any]) -> No
     write_text(out / "table.md", _overview(registry, named, record))
 
 
-def show(registry: Registry, record: Mapping[str, Any], console: Console) -> list[str]:
-    """Print the tables of a record and its warnings, after a run.
+def show(registry: Registry, record: Mapping[str, Any], console: Console, *, whole: bool = False) -> list[str]:
+    """Print the tables of a record and its warnings, after a run; those that are too much for a terminal if ``whole``.
 
     Returns:
         What else ``table.md`` has, e.g. ``["each manipulation by itself"]``: tables that are too much for a terminal.
@@ -67,6 +67,9 @@ def show(registry: Registry, record: Mapping[str, Any], console: Console) -> lis
     from dfbench.render.as_terminal import show_tables
 
     named = named_tables(registry, record)
+    if whole:
+        show_tables(named, [*record["warnings"], *without_tables(registry, record, named)], console)
+        return []
     main = [(name, [table for table in tables if not table.aside]) for name, tables in named]
     show_tables(main, [*record["warnings"], *without_tables(registry, record, named)], console)
     return list(dict.fromkeys(table.aside for _, tables in named for table in tables if table.aside))

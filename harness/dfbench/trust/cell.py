@@ -155,15 +155,14 @@ def _noise(case: Case, chosen: np.ndarray) -> list[Result]:
     attacked = torch.from_numpy(~case.right()[chosen]).to(case.device)
     n = int(right.sum())
     by_noise, by_attack = (int((right & wrong).sum()) / n for wrong in (margin(noisy, y) > 0, attacked))
+    if max(by_noise, by_attack) < EFFECT:
+        told = f"the attack breaks {by_attack:.0%} of {n} samples: there is nothing to compare with noise"
+        return [beside("noise", told), *_rise(case, rows, before, y, right)]
     limit = max(EFFECT, AS_STRONG * by_attack)
     told = f"random noise of the same norm breaks {by_noise:.0%} of {n} samples, the attack {by_attack:.0%}"
     found = by_noise >= limit and by_noise * n >= 3
-    results = [judged("noise", found, told, by_noise, limit, n, case.subject.spent())]
-    # A worst case stops at the first success; two answers of a random detector differ by chance.
-    if not case.attack.worst_case and not case.subject.stochastic:
-        after = torch.tensor(rows[["logit_real", "logit_fake"]].to_numpy(), device=case.device)
-        results.append(_rise(case, (cross_entropy(after, y) - cross_entropy(before, y))[right]))
-    return results
+    result = judged("noise", found, told, by_noise, limit, n, case.subject.spent())
+    return [result, *_rise(case, rows, before, y, right)]
 
 
 def _noised(case: Case, chosen: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
@@ -177,13 +176,21 @@ def _noised(case: Case, chosen: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         yield before, after
 
 
-def _rise(case: Case, rise: Tensor) -> Result:
-    """Whether the loss rose between the image and what the attack made of it."""
+def _rise(case: Case, rows: pd.DataFrame, before: Tensor, y: Tensor, right: Tensor) -> list[Result]:
+    """Whether the loss rose between the images that were right and what the attack made of them.
+
+    Nothing where it says nothing: a worst case stops at the first success, and two answers of a random detector differ
+    by chance.
+    """
+    if case.attack.worst_case or case.subject.stochastic:
+        return []
+    after = torch.tensor(rows[["logit_real", "logit_fake"]].to_numpy(), device=case.device)
+    rise = (cross_entropy(after, y) - cross_entropy(before, y))[right]
     n, flat = len(rise), int((rise <= 0).sum())
     share = flat / n
     limit = FLAT if case.iterated else 0.5  # a single long step may overshoot
     told = f"the loss does not rise along the attack for {share:.0%} of {n} samples"
-    return judged("rise", share > limit and flat > 1, told, share, limit, n)
+    return [judged("rise", share > limit and flat > 1, told, share, limit, n)]
 
 
 def _further(case: Case, survivors: np.ndarray, affordable: int) -> list[Result]:

@@ -197,7 +197,7 @@ def test_what_some_confusion_table_gives_raises_nothing(tmp_path: Path) -> None:
                     "30",
                     *map(str, (tp, fp, tn, fn)),
                 ]
-            )  # fmt: skip
+            )
         )
     head = "model,attack,eps,accuracy,f1,f1_fake,f1_real,n,fakes,tp,fp,tn,fn"
     assert audit_table(write(tmp_path, "\n".join([head, *lines]))).findings == []

@@ -13,6 +13,7 @@ from dfbench.levels import decided_by
 from dfbench.recheck.finding import Finding, few, shown
 from dfbench.recheck.opened import SCORE, Opened
 from dfbench.threat import SLACK
+from dfbench.trust.result import SUSPECT
 
 _SAME = ("video", "identities", "manipulation", "label")
 _SOFTMAX = 1e-5
@@ -147,8 +148,9 @@ def _copies(opened: Opened) -> Iterator[Finding]:
         alike = "none" not in (cell["attack"], twin_cell["attack"]) and eps_of(opened, cell) == eps_of(
             opened, twin_cell
         )
+        declared = cell["verdict"] is not None and cell["verdict"]["verdict"] == SUSPECT
         yield Finding(
-            "error" if same_arm and not alike else "note",
+            "error" if same_arm and not alike and not declared else "note",
             "copies",
             opened.places[number],
             f"its scores are those of {opened.places[other]} to the last digit",

@@ -126,8 +126,9 @@ def test_each_data_set_has_its_table_and_its_manipulations(finished: Path, faces
     table = (finished / "out/table.md").read_text()
     titles = [line for line in table.splitlines() if line.startswith("## ")]
     model = titles[0][3:].partition(" on ")[0]
-    assert titles == [f"## {model} on {folder(faces)}", f"## {model} on {folder(elsewhere, 96)}", "## By manipulation"]
-    assert table.count("Trained on") == 1
+    sets = [f"## {model} on {folder(faces)}", f"## {model} on {folder(elsewhere, 96)}"]
+    assert titles == [*sets, "## Directions, frozen thresholds and calibration", "## By manipulation"]
+    assert table.count("Trained on") == 2
     assert [line.split("|")[4].strip() for line in table.splitlines() if "| morph" in line] == ["morph"] * 4
 
 
@@ -224,7 +225,7 @@ def test_a_leak_that_was_allowed_marks_record_and_tables(
     assert "near-duplicates" in leak
     assert record["config"]["allow_leak"] is True
     table = (tmp_path / "out/table.md").read_text()
-    assert table.count(f"read every row against that floor.\n\n{leak}\n") == 2
+    assert table.count(f"read every row against that floor.\n\n{leak}\n") == 4
     assert out.count("LEAK: ") == 3  # beneath both tables, and among the warnings
 
 

@@ -240,7 +240,9 @@ def test_a_record_of_before_people_counted_is_clustered_by_video() -> None:
     assert clusters(people(), recorded("percentile bootstrap, clustered by video"))[1] == "video"
 
 
-@pytest.mark.parametrize("name", ["mini-demo", "dual", "dual-ablation", "gradient-regularization", "pim-ablation"])
+@pytest.mark.parametrize(
+    "name", ["mini-demo", "dual", "dual-ablation", "gradient-regularization", "pim-ablation", "strong"]
+)
 def test_the_people_of_mini_are_too_few_groups_so_that_its_clusters_are_the_videos(name: str) -> None:
     scores = pd.read_parquet(RESULTS / name / "scores.parquet")
     frame = scores[scores["cell"] == 0].reset_index(drop=True)

@@ -68,15 +68,6 @@ def test_the_note_tells_the_test_and_the_number_of_differences_it_corrects_for()
     assert any(note.endswith(told) for note in first("results", record).notes)
 
 
-def test_the_note_says_where_a_thousand_replicates_can_mark_nothing() -> None:
-    scenarios = [("clean", "none", "none"), *((f"a{i}", f"fgsm(eps=0.{i:03d})", "none") for i in range(1, 26))]
-    for count, told in ((25, False), (26, True)):
-        record = sample_record(scenarios=scenarios[:count])
-        give(record, [0.002] * count, test="bootstrap")
-        notes = " ".join(first("results", record).notes)
-        assert (f"(a p of the bootstrap is at least 0.002: of {count} none can be marked)" in notes) == told
-
-
 def test_each_metric_of_the_table_of_scenarios_is_corrected_for_by_itself() -> None:
     record = sample_record(scenarios=SWEEP[:3])
     for cell in record["cells"]:

@@ -87,7 +87,9 @@ def test_a_record_is_left_as_it_was() -> None:
     assert record == before
 
 
-@pytest.mark.parametrize("name", ["mini-demo", "dual", "dual-ablation", "gradient-regularization", "pim-ablation"])
+@pytest.mark.parametrize(
+    "name", ["mini-demo", "dual", "dual-ablation", "gradient-regularization", "pim-ablation", "strong"]
+)
 def test_an_accepted_record_gives_the_table_that_lies_beside_it_byte_for_byte(name: str) -> None:
     beside = (RESULTS / name / "table.md").read_text(encoding="utf-8")
     assert markdown_of(load_registry(), load_record(RESULTS / name)) == beside

@@ -144,9 +144,10 @@ class AdaptiveAttack(Attack):
         MissingDependency: the corruption needs a package that is not installed.
     """
 
+    corruption: Corruption | None = None
+
     def __init__(self, through: str = "", eot: int = 1) -> None:
         self.eot = eot
-        self.corruption: Corruption | None = None
         if through:
             try:
                 component = load_registry().component("corruption", through)

@@ -107,7 +107,7 @@ def _table(group: Group) -> Table:
             _NOTE,
             interval_note(
                 group.record,
-                f"differences are paired, and bold where {rule(group.record, entries, ['cam_pearson'])}",
+                f"differences are paired, and bold where {rule(entries, ['cam_pearson'])}",
             ),
             *seed_notes(group),
         ),

@@ -73,7 +73,7 @@ class Ablation(TableTemplate):
         higher = upwards(self.metric)
         arms = [ours[label] for label in grid.arms.values() if label in ours and not failed(ours[label])]
         top = "" if higher is None else best(arms, self.metric, higher=higher)
-        clear = rule(group.record, arms, [self.metric])
+        clear = rule(arms, [self.metric])
         if (scenario, top) not in marked(arms, self.metric):
             top = ""
         section = tuple(self._row(grid, y, ours, top) for y in grid.ys)

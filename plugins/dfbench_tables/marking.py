@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dfbench.recordcells import difference
-from dfbench.significance import ALPHA, BOOTSTRAP, significant
+from dfbench.significance import ALPHA, significant
 
 Entry = Mapping[str, Any]
 
@@ -30,11 +30,10 @@ def key(entry: Entry) -> tuple[str, str]:
     return str(entry["scenario"]), str(entry["defense"])
 
 
-def rule(record: Entry, entries: Sequence[Entry], metrics: Sequence[str]) -> str:
+def rule(entries: Sequence[Entry], metrics: Sequence[str]) -> str:
     """When a difference is significant, to follow "where": by p where the record has them, else by the interval.
 
     Args:
-        record: the record.
         entries: all of one table.
         metrics: those whose differences it shows; each is corrected for by itself.
     """
@@ -45,8 +44,4 @@ def rule(record: Entry, entries: Sequence[Entry], metrics: Sequence[str]) -> str
         return BY_INTERVAL
     names = ", ".join(sorted({one["test"] for family in tested for one in family}, key=str.lower))
     over = f"the {most} differences" if len(metrics) == 1 else "the differences of each metric"
-    told = f"p < {ALPHA:g} ({names}) after Holm's correction over {over} in this table"
-    least = 2 / (record["intervals"]["replicates"] + 1)
-    if BOOTSTRAP in names and most * least >= ALPHA:
-        told += f" (a p of the bootstrap is at least {least:.1g}: of {most} none can be marked)"
-    return told
+    return f"p < {ALPHA:g} ({names}) after Holm's correction over {over} in this table"

@@ -86,7 +86,7 @@ def _table(group: Group, name: str) -> Table:
 
     sections = [tuple(map(row, rows)) for _, rows in groupby(group.entries, lambda entry: entry["scenario"])]
     checked = any(row[-1] != EMPTY for section in sections for row in section)
-    bold = f"differences are paired, and bold where {rule(group.record, group.entries, ['auc'])}"
+    bold = f"differences are paired, and bold where {rule(group.entries, ['auc'])}"
     table = Table(
         name,
         (*SCENARIO, *columns),

@@ -78,7 +78,7 @@ class Scenarios(TableTemplate):
             section = [(*row, entry) for row, entry in zip(section, checked, strict=True)]
         notes = [interval_note(group.record, "differences are paired")]
         if compared:
-            told = rule(group.record, group.entries, metrics)
+            told = rule(group.entries, metrics)
             notes.append(_BOLD if told == BY_INTERVAL else _TESTED.format(told))
         notes += [WORST_NOTE] if group.worst_case else []
         notes += [verdicts.NOTE] if columns[-1] == verdicts.COLUMN else []

@@ -38,7 +38,7 @@ DISAGREE = 0.05
 STEPS, STEPS_THROUGH = 20, 10
 """Gradient steps on samples that withstood; fewer through a corruption, each of which costs more."""
 
-QUERIES = 500
+QUERIES = 200
 NOISE_COST, CORRUPTION_COST = 2.0, 2.0
 """Forward passes per sample of the comparison with noise, and what a corruption counts for each time an image passes
 through it."""

@@ -80,7 +80,8 @@ def derived(opened: Opened) -> Any:
 def test_an_accepted_result_has_no_errors(name: str) -> None:
     report = audited(RESULTS / name)
     assert report.errors == []
-    assert {one.check for one in report.notes} <= {"unequal terms", "split", "verdict", "constant predictor"}
+    # Copies: FGSM on a detector that hides its gradient does nothing, and the verdict says so.
+    assert {one.check for one in report.notes} <= {"unequal terms", "split", "verdict", "constant predictor", "copies"}
     assert report.checked["numbers"] > 600
     assert [sentence for sentence in report.unchecked if "do not lie beside" not in sentence] == []
 

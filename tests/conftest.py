@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,18 +26,22 @@ def draw(rng: np.random.Generator, fake: bool, size: int = 64) -> np.ndarray:
     return np.clip(image + rng.normal(0, 3, image.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder data set ``{train,val,test}/{real,fake}/*.png`` of 48, 16 and 24 images."""
-    root = tmp_path_factory.mktemp("faces")
+def write_faces(root: Path, counts: Iterable[tuple[str, int]] = (("train", 24), ("val", 8), ("test", 12))) -> Path:
+    """A folder data set of smooth random images, whose fakes have a patch of another texture."""
     rng = np.random.default_rng(0)
-    for split, count in (("train", 24), ("val", 8), ("test", 12)):
+    for split, count in counts:
         for name in ("real", "fake"):
             folder = root / split / name
             folder.mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(draw(rng, name == "fake")).save(folder / f"{split}-{name}-{chr(97 + number)}x.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder data set ``{train,val,test}/{real,fake}/*.png`` of 48, 16 and 24 images."""
+    return write_faces(tmp_path_factory.mktemp("faces"))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from conftest import TINY, draw
-from PIL import Image
+from conftest import TINY, write_faces
 
 RUN = [
     "--model", TINY, "--defense", "none(epochs=7, batch_size=16, lr=0.01, precision=fp32)",
@@ -99,15 +97,3 @@ class Fault:
             if match := re.search(self.expected, sentence):
                 return match.group()
         return ""
-
-
-def write_faces(root: Path, counts: Iterable[tuple[str, int]] = (("train", 24), ("val", 8), ("test", 12))) -> Path:
-    """A folder data set of smooth random images, whose fakes have a patch of another texture."""
-    rng = np.random.default_rng(0)
-    for split, count in counts:
-        for name in ("real", "fake"):
-            folder = root / split / name
-            folder.mkdir(parents=True)
-            for number in range(count):
-                Image.fromarray(draw(rng, name == "fake")).save(folder / f"{split}-{name}-{chr(97 + number)}x.png")
-    return root

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
@@ -55,6 +56,12 @@ def decided_by(frame: pd.DataFrame) -> str:
     """The column that tells what each sample is taken for: ``worst_score`` under an attack that stops at the first
     success (``Attack.worst_case``), else ``score``."""
     return "worst_score" if "worst_score" in frame.columns else "score"
+
+
+def right(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which samples are taken for what they are (n,)."""
+    answers: NDArray[np.bool_] = (frame[decided_by(frame)].to_numpy() >= 0.5) == (frame["label"].to_numpy() == FAKE)
+    return answers
 
 
 def clusters(frame: pd.DataFrame, by: str = "") -> tuple[list[str], str]:

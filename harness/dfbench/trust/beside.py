@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from dfbench.levels import right
 from dfbench.trust.cell import LOST, iterated
 from dfbench.trust.result import Result, judged
 
@@ -33,15 +32,15 @@ def beaten(cells: Sequence[Cell], attacks: Sequence[Attack | None]) -> dict[int,
             groups[cell.arm, cell.data, cell.scenario.corruption_label].append(number)
     found = {}
     for numbers in groups.values():
-        right = {number: _right(cells[number]) for number in numbers}
+        kept = {number: right(frame) for number in numbers if (frame := cells[number].frame) is not None}
         for number in numbers:
             attack, cell = attacks[number], cells[number]
             assert attack is not None
-            if iterated(attack, cell.cost["backwards"], len(right[number])) and not _random(cell):
+            if iterated(attack, cell.cost["backwards"], len(kept[number])) and not _random(cell):
                 within = [other for other in numbers if other != number and _within(eps[other], eps[number])]
-                lost = {other: float((right[number] & ~right[other]).mean()) for other in within}
+                lost = {other: float((kept[number] & ~kept[other]).mean()) for other in within}
                 found[number] = _judged(lost, {other: cells[other].scenario.attack_label for other in within},
-                                        len(right[number]))  # fmt: skip
+                                        len(kept[number]))  # fmt: skip
     return found
 
 
@@ -55,13 +54,6 @@ def _random(cell: Cell) -> bool:
 
 def _within(other: float | None, eps: float | None) -> bool:
     return other is not None and eps is not None and other <= eps + 1e-6
-
-
-def _right(cell: Cell) -> np.ndarray:
-    assert cell.frame is not None
-    score = cell.frame["worst_score" if "worst_score" in cell.frame else "score"].to_numpy()
-    answers: np.ndarray = (score >= 0.5) == (cell.frame["label"].to_numpy() == 1)
-    return answers
 
 
 def _judged(lost: dict[int, float], labels: dict[int, str], n: int) -> Result:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dfbench.adaptive import AdaptiveView, margin
 from dfbench.contracts import Attack, Batch, Corruption, LearnedAttack, Split
+from dfbench.levels import right
 from dfbench.pgd import ascend
 from dfbench.rng import SampleRng, derive_seed
 from dfbench.square import square
@@ -65,12 +66,6 @@ class Case:
     iterated: bool
     device: torch.device
 
-    def right(self) -> np.ndarray:
-        """Which samples are right under the attack (n,)."""
-        column = "worst_score" if self.attack.worst_case else "score"
-        answers: np.ndarray = (self.frame[column].to_numpy() >= 0.5) == (self.frame["label"].to_numpy() == 1)
-        return answers
-
     @property
     def adaptive(self) -> bool:
         """Whether the attack sees all that happens to its images."""
@@ -115,7 +110,7 @@ def check_cell(case: Case, noise: int, steps: int, queries: int = 0) -> list[Res
         queries: of the black-box attack on as many, a forward pass each; 0: it is left out.
     """
     order = np.array(drawn(case.frame["id"].tolist(), case.subject.seed))
-    survivors = order[case.right()[order]]
+    survivors = order[right(case.frame)[order]]
     found = [_averaging(case), *_told(case), *_noise(case, order[:noise])]
     if case.iterated:  # only these claim to come near the worst case
         found += _further(case, survivors, steps)
@@ -137,7 +132,7 @@ def _told(case: Case) -> list[Result]:
     """Whether an attack that tells what broke each sample agrees with their scores."""
     if "broken_by" not in case.frame:
         return []
-    share = float(((case.frame["broken_by"] == "").to_numpy() != case.right()).mean())
+    share = float(((case.frame["broken_by"] == "").to_numpy() != right(case.frame)).mean())
     told = f"of {share:.0%} of samples the attack tells another outcome than their scores"
     return [judged("outcome", share > DISAGREE, told, share, DISAGREE, len(case.frame))]
 
@@ -149,20 +144,20 @@ def _noise(case: Case, chosen: np.ndarray) -> list[Result]:
     rows = case.frame.iloc[chosen]
     y = torch.from_numpy(rows["label"].to_numpy(dtype="int64")).to(case.device)
     before, noisy = (torch.cat(parts) for parts in zip(*_noised(case, chosen), strict=True))
-    right = margin(before, y) <= 0
-    if not bool(right.any()):
+    was_right = margin(before, y) <= 0
+    if not bool(was_right.any()):
         return [beside("noise", "no sample is right without the attack")]
-    attacked = torch.from_numpy(~case.right()[chosen]).to(case.device)
-    n = int(right.sum())
-    by_noise, by_attack = (int((right & wrong).sum()) / n for wrong in (margin(noisy, y) > 0, attacked))
+    attacked = torch.from_numpy(~right(case.frame)[chosen]).to(case.device)
+    n = int(was_right.sum())
+    by_noise, by_attack = (int((was_right & wrong).sum()) / n for wrong in (margin(noisy, y) > 0, attacked))
     if max(by_noise, by_attack) < EFFECT:
         told = f"the attack breaks {by_attack:.0%} of {n} samples: there is nothing to compare with noise"
-        return [beside("noise", told), *_rise(case, rows, before, y, right)]
+        return [beside("noise", told), *_rise(case, rows, before, y, was_right)]
     limit = max(EFFECT, AS_STRONG * by_attack)
     told = f"random noise of the same norm breaks {by_noise:.0%} of {n} samples, the attack {by_attack:.0%}"
     found = by_noise >= limit and by_noise * n >= 3
     result = judged("noise", found, told, by_noise, limit, n, case.subject.spent())
-    return [result, *_rise(case, rows, before, y, right)]
+    return [result, *_rise(case, rows, before, y, was_right)]
 
 
 def _noised(case: Case, chosen: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
@@ -176,7 +171,7 @@ def _noised(case: Case, chosen: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
         yield before, after
 
 
-def _rise(case: Case, rows: pd.DataFrame, before: Tensor, y: Tensor, right: Tensor) -> list[Result]:
+def _rise(case: Case, rows: pd.DataFrame, before: Tensor, y: Tensor, was_right: Tensor) -> list[Result]:
     """Whether the loss rose between the images that were right and what the attack made of them.
 
     Nothing where it says nothing: a worst case stops at the first success, and two answers of a random detector differ
@@ -185,7 +180,7 @@ def _rise(case: Case, rows: pd.DataFrame, before: Tensor, y: Tensor, right: Tens
     if case.attack.worst_case or case.subject.stochastic:
         return []
     after = torch.tensor(rows[["logit_real", "logit_fake"]].to_numpy(), device=case.device)
-    rise = (cross_entropy(after, y) - cross_entropy(before, y))[right]
+    rise = (cross_entropy(after, y) - cross_entropy(before, y))[was_right]
     n, flat = len(rise), int((rise <= 0).sum())
     share = flat / n
     limit = FLAT if case.iterated else 0.5  # a single long step may overshoot
@@ -196,12 +191,12 @@ def _rise(case: Case, rows: pd.DataFrame, before: Tensor, y: Tensor, right: Tens
 def _further(case: Case, survivors: np.ndarray, affordable: int) -> list[Result]:
     """Gradient steps from the clean image on samples that withstood an iterated attack."""
     names = ["single step", "more steps"] if case.adaptive else ["through"]
-    right, eps = len(survivors) / len(case.frame), case.attack.eps
+    accuracy, eps = len(survivors) / len(case.frame), case.attack.eps
     if not eps:
         return [beside(name, "the attack names no eps") for name in names]
     if case.subject.stochastic:  # some that withstood would fall to the same images, seen again
         return [beside(name, "the detector is random") for name in names]
-    if right < LOST:
+    if accuracy < LOST:
         told = f"only {len(survivors)} of {len(case.frame)} samples withstood the attack"
         return [judged(name, False, told, 0.0, LOST, 0) for name in names]
     if affordable < min(4, len(survivors)):
@@ -212,29 +207,29 @@ def _further(case: Case, survivors: np.ndarray, affordable: int) -> list[Result]
     cost = case.subject.spent()
     if not case.adaptive:
         return [
-            _lost("through", f"steps through {case.corruption_label}, which the attack ignores,", often, right, cost)
+            _lost("through", f"steps through {case.corruption_label}, which the attack ignores,", often, accuracy, cost)
         ]
     return [
-        _lost("single step", "a single step", once, right),
-        _lost("more steps", "further steps", often, right, cost),
+        _lost("single step", "a single step", once, accuracy),
+        _lost("more steps", "further steps", often, accuracy, cost),
     ]
 
 
-def _lost(check: str, by: str, broken: Tensor, right: float, passes: float = 0.0) -> Result:
+def _lost(check: str, by: str, broken: Tensor, accuracy: float, passes: float = 0.0) -> Result:
     """What it means for the accuracy that some of the samples that withstood an attack were broken after all.
 
     Args:
         check: its name.
         by: what broke them.
         broken: which of the samples that were tried (n,).
-        right: the accuracy under the attack.
+        accuracy: under the attack.
         passes: what it cost.
     """
     n, count = len(broken), int(broken.sum())
-    lost = count / n * right
+    lost = count / n * accuracy
     told = f"of {n} samples that withstood the attack, {by} within its eps broke {count}"
     if count:
-        told += f": of the accuracy of {right:.2f}, about {lost:.2f} is the attack's weakness"
+        told += f": of the accuracy of {accuracy:.2f}, about {lost:.2f} is the attack's weakness"
     return judged(check, lost >= LOST and count > 1, told, lost, LOST, n, passes)
 
 

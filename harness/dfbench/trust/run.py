@@ -45,8 +45,9 @@ FEWEST, MOST, MOST_FULL = 4, 64, 256
 """Samples of a check: at least, whatever the budget; at most, in fast and in full checks of a cell. Those of a detector
 are one batch."""
 
-NOISE_PART = 0.3
-"""Of a cell's budget, for the comparison with noise, where the attack is iterated; else all of it."""
+NOISE_PART, NOISE_ALONE = 0.3, 0.6
+"""Of a cell's budget, for the comparison with noise: where the attack is iterated, and where nothing else is done. A
+single step is so short that small batches weigh more."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def _cell_checks(level: str, case: Case, passes: float) -> list[Result]:
     if level == "full":
         return check_cell(case, min(n, MOST_FULL), min(n, MOST_FULL), of_cell.QUERIES)
     budget = CELL_SHARE * passes
-    part = NOISE_PART if case.iterated else 1.0
+    part = NOISE_PART if case.iterated else NOISE_ALONE
     noise = int(part * budget / (of_cell.NOISE_COST * (1 + corrupted)))
     steps = int((1 - part) * budget / case.steps_cost)
     return check_cell(case, min(n, MOST, noise), min(n, MOST, steps))

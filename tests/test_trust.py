@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,15 +20,17 @@ from dfbench.contracts import Attack, Batch, Defense
 from dfbench.deployment import Guarded, deploy
 from dfbench.errors import ContractError
 from dfbench.evaluate import Scene, _Scorer
+from dfbench.rng import SampleRng
 from dfbench.trust.beside import beaten
-from dfbench.trust.cell import iterated
+from dfbench.trust.cell import _told, iterated
 from dfbench.trust.detector import BASIC_COST, FLOOR_COST, check_detector
 from dfbench.trust.result import FOUND, NOT_RUN, judged, not_run, verdict
 from dfbench.trust.result import beside as aside
-from dfbench.trust.run import CELL_SHARE, DETECTOR_SHARE, FEWEST, detector_sizes
+from dfbench.trust.run import CELL_SHARE, DETECTOR_SHARE, FEWEST, _survived, detector_sizes
 from dfbench.trust.subject import Subject, drawn
 from dfbench.view import ModelView
 from dfbench_attacks.gradient import FGSM, PGD
+from dfbench_attacks.strong import Strong
 
 RECIPE = "epochs=7, batch_size=16, lr=0.01, precision=fp32"
 ASK = [
@@ -220,12 +222,13 @@ def test_the_checks_of_a_detector_cost_what_they_state() -> None:
 
 
 class Telling(Attack):
-    """Tells too little."""
+    """Tells too little, or what it may not."""
 
     eps = 0.1
+    told: Mapping[str, list[Any]] = {"step": [1]}
 
     def __call__(self, view: ModelView, x: Tensor, y: Tensor, rng: Any) -> Tensor:
-        self.facts = {"step": [1]}
+        self.facts = self.told
         return x
 
 
@@ -234,6 +237,50 @@ def test_facts_that_do_not_fit_the_batch_are_an_error_that_names_them() -> None:
     scorer = _Scorer(small_detector(), [scene], 0, None)
     scorer.score(Batch(noise_images(3), torch.tensor([0, 1, 0]), ("a", "b", "c")), [scene])
     assert "1 values of 'step' for 3 images" in str(scorer.failures[scene])
+
+
+def test_a_fact_may_not_be_called_as_a_column_of_the_harness() -> None:
+    attack = Telling()
+    scene = Scene("telling", attack, "none", None)
+    attack.told = {"score": [1.0, 1.0, 1.0]}
+    scorer = _Scorer(small_detector(), [scene], 0, None)
+    scorer.score(Batch(noise_images(3), torch.tensor([0, 1, 0]), ("a", "b", "c")), [scene])
+    assert "'score', as the harness does" in str(scorer.failures[scene])
+
+
+def test_the_scores_of_a_random_detector_depend_on_neither_batch_nor_order() -> None:
+    noisy = Guarded(small_detector(), lambda x: (x + 0.3 * torch.randn_like(x)).clamp(0, 1)).eval()
+    scene, x, y = Scene("none", None, "none", None), noise_images(4), torch.tensor([0, 1, 0, 1])
+    found = []
+    for order in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        scorer = _Scorer(noisy, [scene], 0, None, stochastic=True)
+        for part in (order[:1], order[1:]):
+            scorer.score(Batch(x[part], y[part], tuple(f"s{i}" for i in part)), [scene])
+        found.append(pd.concat(scorer.rows[scene]).set_index("id")["score"].sort_index())
+    pd.testing.assert_series_equal(*found)
+
+
+def test_checks_that_fail_are_a_finding() -> None:
+    def fail() -> list[Any]:
+        raise MemoryError("too much")
+
+    (found,) = _survived(fail)
+    assert (found.status, found.message) == (FOUND, "the checks failed: MemoryError: too much")
+
+
+@pytest.mark.parametrize("told, status", [(["", "", "apgd"], FOUND), (["apgd", "", ""], "passed")])
+def test_an_attack_that_tells_another_outcome_than_its_scores_is_found(told: list[str], status: str) -> None:
+    frame = pd.DataFrame({"label": [1, 1, 0], "worst_score": [0.1, 0.9, 0.1], "broken_by": told})
+    (found,) = _told(SimpleNamespace(frame=frame))  # type: ignore[arg-type]
+    assert found.status == status
+
+
+def test_on_a_random_detector_no_sample_is_left_alone() -> None:
+    detector, x = small_detector(), noise_images(4)
+    attack = Strong(eps=0.2, steps=2, queries=3, eot=2)
+    attack(ModelView(detector), x, own_labels(detector, x), SampleRng(0, "abcd"))
+    assert set(attack.facts["backwards"]) == {attack.passes()[1]}
+    assert all(attack.facts["broken_by"])
 
 
 # --- what is deployed ---------------------------------------------------------------------------------------------
